@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Output: CONSOLEIO_write for the control domain, the console ring page for any other.
+#pragma once
+
+#include <stdarg.h>
+#include <stddef.h>
+
+void console_init(void);
+void console_write(const char *s, size_t n);
+
+// %d %u %x %c %s %p with optional l, zero flag and width; at most 511 bytes a call.
+void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void vprint(const char *fmt, va_list ap);
+size_t format(char *out, size_t size, const char *fmt, va_list ap);
