@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Serai: hypervisor, toolstack, tests. The source lists below are the map of the tree.
+#   make                     everything          make build/serai.elf   the hypervisor alone
+#   make unit fuzz guests    tests               make O=dir CC=clang    elsewhere, other compiler
+#   make DEBUG=0             release build (default: 1, with assertions)
+
+CC    := gcc
+DEBUG ?= 1
+O     ?= build
+FUZZ_SECONDS ?= 10
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+
+# ---- hypervisor -----------------------------------------------------------------------------
+HV_LIB    := string.c printf.c number.c bitmap.c
+HV_CORE   := 
+HV_MEMORY := 
+HV_CONTROL :=
+HV_DRIVERS :=
+HV_BOOT   := 
+HV_CPU    := 
+HV_MM     := 
+HV_PV     := 
+HV_EMULATE :=
+BUILDER   :=
+
+HV_SRC := $(addprefix hypervisor/lib/,$(HV_LIB)) $(addprefix hypervisor/core/,$(HV_CORE)) \
+          $(addprefix hypervisor/memory/,$(HV_MEMORY)) $(addprefix hypervisor/control/,$(HV_CONTROL)) \
+          $(addprefix hypervisor/drivers/,$(HV_DRIVERS)) $(addprefix hypervisor/x86/boot/,$(HV_BOOT)) \
+          $(addprefix hypervisor/x86/cpu/,$(HV_CPU)) $(addprefix hypervisor/x86/mm/,$(HV_MM)) \
+          $(addprefix hypervisor/x86/pv/,$(HV_PV)) $(addprefix hypervisor/x86/emulate/,$(HV_EMULATE)) \
+          $(addprefix builder/,$(BUILDER))
+HV_OBJ := $(patsubst %.S,$(O)/hv/%.o,$(patsubst %.c,$(O)/hv/%.o,$(HV_SRC)))
+
+WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter \
+        -Wno-sign-compare -Wno-missing-field-initializers
+# The image lives below the top 2 GiB, so code is position independent; no SSE, no red zone.
+HV_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-strict-aliasing -fno-common -fpie \
+             -fvisibility=hidden -mno-red-zone -mgeneral-regs-only -fno-stack-protector \
+             -fno-asynchronous-unwind-tables -fno-omit-frame-pointer -fcf-protection=none \
+             -ffunction-sections -fdata-sections -fno-jump-tables \
+             $(WARN) -Ihypervisor -I. -I$(O)/hv -include hypervisor/lib/visibility.h -MMD -MP
+ifeq ($(DEBUG),1)
+HV_CFLAGS += -DSERAI_DEBUG
+endif
+HV_ASFLAGS := -D__ASSEMBLY__ -Ihypervisor -I. -I$(O)/hv -MMD -MP -g
+
+$(O)/hv/%.o: %.c | $(O)/hv/asm_offsets.h
+	@mkdir -p $(@D)
+	$(CC) $(HV_CFLAGS) -c $< -o $@
+$(O)/hv/%.o: %.S $(O)/hv/asm_offsets.h
+	@mkdir -p $(@D)
+	$(CC) $(HV_ASFLAGS) -c $< -o $@
+
+# Offsets for assembly: constants in asm_offsets.c come out as "->NAME value" lines.
+$(O)/hv/asm_offsets.h: hypervisor/x86/asm_offsets.c $(wildcard hypervisor/*/*.h hypervisor/x86/*/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -MMD -MP -g,$(HV_CFLAGS)) -S $< -o $@.s
+	sed -n 's/.*->\([A-Z0-9_]*\) \$$*\([-0-9]*\).*/#define \1 \2/p' $@.s > $@
+
+-include $(HV_OBJ:.o=.d)
+
+.PHONY: all clean
+all: $(O)/serai.elf $(O)/serai.gz toolstack
+clean:
+	rm -rf $(O)

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The public interface, Xen 4.17 as in Debian 12's libxen-dev, in the flavour the hypervisor needs.
+#pragma once
+
+#define __XEN_TOOLS__ 1
+#define __XEN_INTERFACE_VERSION__ 0x00041300
+
+#include "lib/types.h"
+#include "lib/errno.h"
+#include <xen/xen.h>
+#include <xen/version.h>
+#include <xen/event_channel.h>
+#include <xen/sched.h>
+#include <xen/vcpu.h>
+#include <xen/memory.h>
+#include <xen/grant_table.h>

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// One-shot timers, kept per CPU in a heap ordered by expiry. The handler runs in softirq context
+// (interrupts on, hypervisor stack of whichever vCPU is current) on the timer's CPU.
+#pragma once
+
+#include "lib/types.h"
+
+struct timer {
+    stime_t expires;
+    void (*fn)(void *data);
+    void *data;
+    uint32_t cpu;   // whose queue
+    uint32_t index; // heap slot + 1; 0: inactive
+    uint32_t state; // core/timer.c
+};
+
+void timer_init(struct timer *t, void (*fn)(void *), void *data, unsigned int cpu);
+// (Re)arm for an absolute system time. Any context. A dead timer stays dead.
+void timer_set(struct timer *t, stime_t expires);
+void timer_stop(struct timer *t);
+// Stop, and wait until a running handler has returned; it can never be armed again.
+void timer_kill(struct timer *t);
+// Move to another CPU's queue, keeping its deadline.
+void timer_migrate(struct timer *t, unsigned int cpu);
+static inline bool timer_active(const struct timer *t) { return READ_ONCE(t->index) != 0; }
+
+void timer_cpu_init(unsigned int cpu); // heap for a CPU, before it runs timers
+void timer_softirq(void);              // SOFTIRQ_TIMER's action
