@@ -16,7 +16,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # ---- hypervisor -----------------------------------------------------------------------------
 HV_LIB    := string.c printf.c number.c bitmap.c
-HV_CORE   := 
+HV_CORE   := domain.c domain_life.c
 HV_MEMORY := 
 HV_CONTROL :=
 HV_DRIVERS :=
@@ -62,6 +62,29 @@ $(O)/hv/asm_offsets.h: hypervisor/x86/asm_offsets.c $(wildcard hypervisor/*/*.h 
 	sed -n 's/.*->\([A-Z0-9_]*\) \$$*\([-0-9]*\).*/#define \1 \2/p' $@.s > $@
 
 -include $(HV_OBJ:.o=.d)
+
+# ---- micro guests ---------------------------------------------------------------------------
+GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c
+GUESTS    := pv_hello pv_hypercalls pv_version pv_mmu_update pv_mmu_va pv_mmuext pv_mmu_refuse \
+             pv_mmu_writable pv_mmu_types pv_m2p
+
+GUEST_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone \
+                -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables \
+                -fcf-protection=none -fno-strict-aliasing $(WARN) -Itests/guests/lib -MMD -MP
+GUEST_LIB_OBJ := $(addprefix $(O)/guests/lib/,$(addsuffix .o,$(GUEST_LIB)))
+
+$(O)/guests/%.S.o: tests/guests/%.S tests/guests/lib/layout.h
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -c $< -o $@
+$(O)/guests/%.c.o: tests/guests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -c $< -o $@
+$(O)/guests/%.elf: $(O)/guests/%.c.o $(GUEST_LIB_OBJ) tests/guests/lib/guest.ld
+	ld -nostdlib -static -z max-page-size=4096 -z noexecstack -T tests/guests/lib/guest.ld \
+		-o $@ $< $(GUEST_LIB_OBJ)
+.PHONY: guests
+guests: $(GUESTS:%=$(O)/guests/%.elf)
+-include $(wildcard $(O)/guests/*.d $(O)/guests/lib/*.d)
 
 .PHONY: all clean
 all: $(O)/serai.elf $(O)/serai.gz toolstack

@@ -3,7 +3,6 @@
 #pragma once
 
 #define __XEN_TOOLS__ 1
-#define __XEN_INTERFACE_VERSION__ 0x00041300
 
 #include "lib/types.h"
 #include "lib/errno.h"

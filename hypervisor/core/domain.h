@@ -8,6 +8,7 @@
 
 #include "abi.h"
 #include "core/spinlock.h"
+#include "core/softirq.h"
 #include "core/timer.h"
 #include "lib/bitmap.h"
 #include "lib/list.h"
@@ -63,6 +64,7 @@ struct domain {
     struct rangeset *iomem_caps; // frames of I/O memory the domain may map
     struct rangeset *irq_caps;   // pirqs it may bind
 
+    spinlock_t shutdown_lock; // shutting_down, shut_down, shutdown_code
     spinlock_t watchdog_lock;
     uint32_t watchdog_in_use; // bit per timer
     struct timer watchdog_timer[2];
@@ -70,7 +72,7 @@ struct domain {
     uint32_t vm_assist; // bit per VMASST_TYPE_*
     uint32_t suspend_evtchn;
     spinlock_t hypercall_lock;   // serialises domctls on this domain (trylock, -ERESTART)
-    struct list all;             // domain list, in order of id
+    struct deferred_call free_call;
     struct arch_domain arch;
 };
 

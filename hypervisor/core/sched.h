@@ -44,3 +44,9 @@ int __must_check sched_sysctl(struct xen_sysctl_scheduler_op *op);
 void vcpu_runstate_get(struct vcpu *v, vcpu_runstate_info_t *out);
 uint64_t vcpu_cpu_time(struct vcpu *v);      // ns in RUNSTATE_running
 uint64_t sched_idle_time(unsigned int cpu);  // ns
+
+// Timer handlers that core/domain.c installs in each vCPU and domain (core/sched_op.c).
+void sched_periodic_timer_fn(void *vcpu);
+void sched_singleshot_timer_fn(void *vcpu);
+void sched_poll_timer_fn(void *vcpu);
+void sched_watchdog_fn(void *domain);

@@ -56,3 +56,5 @@ void arch_cpu_idle(void);
 void arch_cpu_call(const unsigned long *mask, void (*fn)(void *arg), void *arg);
 __noreturn void arch_machine_restart(void);
 __noreturn void arch_machine_halt(void);
+__noreturn void arch_machine_poweroff(void);        // ACPI S5 if known, else halt
+__noreturn void arch_machine_restart_or_halt(void); // after a crash, as noreboot says
