@@ -6,6 +6,7 @@
 #pragma once
 
 #include "builder.h"
+#include "elf.h"
 #include "unpack.h"
 
 struct bzimage {
