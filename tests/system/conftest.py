@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Options and shared machines of the system tests."""
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from machine import BUILD, HERE, IMAGE, ROOT, Machine, pack  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also the tests marked as long")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes minutes; only with --long")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Long tests are left out, not skipped: a skip would look like a missing result."""
+    if not config.getoption("--long"):
+        out = [x for x in items if x.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=out)
+        items[:] = [x for x in items if x not in out]
+
+
+def unpacked_kernel(bzimage):
+    """The ELF file in Debian's XZ-compressed bzImage (boot protocol: payload offset, length)."""
+    with open(bzimage, "rb") as f:
+        data = f.read()
+    offset, length = struct.unpack_from("<II", data, 0x248)
+    start = (data[0x1F1] + 1) * 512 + offset
+    # The last four bytes are the unpacked size, not part of the stream.
+    return subprocess.run(["xz", "-dc"], input=data[start:start + length - 4],
+                          capture_output=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def vmlinux():
+    """The stock kernel unpacked, for tests that start many guests."""
+    return unpacked_kernel(os.path.join(IMAGE, "vmlinuz"))
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The tiny guest kernel of guest/tiny.S."""
+    out = os.path.join(BUILD, "tests")
+    os.makedirs(out, exist_ok=True)
+    elf = os.path.join(out, "tiny.elf")
+    subprocess.run(["gcc", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none",
+                    f"-Wl,-T,{HERE}/guest/tiny.ld", "-I", ROOT, "-o", elf,
+                    f"{HERE}/guest/tiny.S"], check=True)
+    with open(elf, "rb") as f:
+        return f.read()
+
+
+@pytest.fixture(scope="session")
+def guest_image():
+    """Initramfs of a Linux guest that runs the base64 shell command do=... and stays."""
+    with open(os.path.join(HERE, "guest", "init"), "rb") as f:
+        init = f.read()
+    with open(os.path.join(IMAGE, "guest.img"), "rb") as f:
+        return f.read() + pack({"init": init})
+
+
+@pytest.fixture(scope="module")
+def host(request, vmlinux, tiny, guest_image):
+    """One machine with guests' kernels on board, shared by a module's tests."""
+    files = {"boot/vmlinux": vmlinux, "boot/tiny.elf": tiny, "boot/guest-do.img": guest_image}
+    name = request.module.__name__.removeprefix("test_")
+    with Machine(name, files=files, options="dom0_mem=640M") as machine:
+        machine.boot()
+        yield machine
+        machine.power_off()
