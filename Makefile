@@ -25,7 +25,7 @@ HV_CPU    :=
 HV_MM     := 
 HV_PV     := 
 HV_EMULATE :=
-BUILDER   :=
+BUILDER   := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_xz.c unpack_lzma.c unpack_without.c
 
 HV_SRC := $(addprefix hypervisor/lib/,$(HV_LIB)) $(addprefix hypervisor/core/,$(HV_CORE)) \
           $(addprefix hypervisor/memory/,$(HV_MEMORY)) $(addprefix hypervisor/control/,$(HV_CONTROL)) \
