@@ -22,8 +22,11 @@ size_t strlcat(char *dst, const char *src, size_t size);
 
 // C99 subset: flags "-0+ #", width, precision, hh h l ll z, d i u x X c s p %, and %*.
 // %pS prints a code address as symbol+offset. Returns the length without truncation.
+// A bare %p is 16 hex digits without prefix; with a width, 0x and as many as needed.
 int snprintf(char *buf, size_t size, const char *fmt, ...) __printf(3, 4);
 int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);
+// Writes "symbol+0x..." for addr and returns its length, <= 0 when unknown. NULL until set.
+extern int (*printf_symbol_hook)(char *buf, size_t size, unsigned long addr);
 
 // Like C's strtoull: base 0 accepts 0x and 0 prefixes. *end (may be NULL) is the first unparsed
 // character; on overflow the result saturates.
