@@ -15,13 +15,13 @@ FUZZ_SECONDS ?= 10
 MAKEFLAGS += --no-builtin-rules
 
 # ---- hypervisor -----------------------------------------------------------------------------
-HV_LIB    := string.c printf.c number.c bitmap.c
-HV_CORE   := domain.c domain_life.c
+HV_LIB    := string.c printf.c number.c bitmap.c heap.c
+HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c console.c console_input.c cmdline.c panic.c symbols.c
 HV_MEMORY := 
 HV_CONTROL :=
-HV_DRIVERS :=
-HV_BOOT   := 
-HV_CPU    := 
+HV_DRIVERS := pci.c uart.c
+HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c
+HV_CPU    := irq.c pirq.c msi.c physdev.c
 HV_MM     := 
 HV_PV     := 
 HV_EMULATE :=
@@ -63,9 +63,32 @@ $(O)/hv/asm_offsets.h: hypervisor/x86/asm_offsets.c $(wildcard hypervisor/*/*.h 
 
 -include $(HV_OBJ:.o=.d)
 
+# Linked twice: the table of function names is made from the first result.
+HV_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections --build-id=none -z max-page-size=4096 \
+              -z noexecstack --no-warn-rwx-segments -T hypervisor/x86/serai.lds
+$(O)/serai.syms: $(HV_OBJ) hypervisor/x86/serai.lds scripts/symbols
+	scripts/symbols > $(O)/hv/symbols.S
+	$(CC) -c $(O)/hv/symbols.S -o $(O)/hv/symbols.o
+	ld $(HV_LDFLAGS) $(HV_OBJ) $(O)/hv/symbols.o -o $(O)/hv/serai.first
+	scripts/symbols $(O)/hv/serai.first > $(O)/hv/symbols.S
+	$(CC) -c $(O)/hv/symbols.S -o $(O)/hv/symbols.o
+	ld $(HV_LDFLAGS) $(HV_OBJ) $(O)/hv/symbols.o -o $@
+
+$(O)/hv/serai.bin: $(O)/serai.syms
+	objcopy -O binary $< $@
+$(O)/serai.elf: $(O)/hv/serai.bin hypervisor/x86/wrap.S hypervisor/x86/wrap.lds
+	set -- $$(nm $(O)/serai.syms | awk '$$3 == "load_end" || $$3 == "image_end" {print $$3 "=0x" $$1}'); \
+	for i; do eval "$$i"; done; \
+	$(CC) -m32 -c -DBIN='"$<"' -DBSS_BYTES=$$((image_end - load_end)) hypervisor/x86/wrap.S \
+	    -o $(O)/hv/wrap.o
+	ld -m elf_i386 --build-id=none --no-warn-rwx-segments -T hypervisor/x86/wrap.lds \
+	    $(O)/hv/wrap.o -o $@
+$(O)/serai.gz: $(O)/serai.elf
+	gzip -9nc $< > $@
+
 # ---- micro guests ---------------------------------------------------------------------------
 GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c
-GUESTS    := pv_hello pv_hypercalls pv_version pv_mmu_update pv_mmu_va pv_mmuext pv_mmu_refuse \
+GUESTS    := load pv_hello pv_hypercalls pv_version pv_mmu_update pv_mmu_va pv_mmuext pv_mmu_refuse \
              pv_mmu_writable pv_mmu_types pv_m2p
 
 GUEST_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone \

@@ -6,31 +6,32 @@
 #include "lib/types.h"
 
 // Filled by cmdline_parse; defaults apply where an option is absent.
+enum timestamps { TIMESTAMPS_NONE, TIMESTAMPS_DATE, TIMESTAMPS_BOOT, TIMESTAMPS_RAW };
+
 struct options {
-    char console[64];       // console=com1,vga
-    char com1[32], com2[32]; // com1=115200,8n1
+    char console[64];        // console=com1,vga
+    char com1[48], com2[48]; // com1=115200,8n1,0x3f8,4
+    char conswitch[4];       // switch character, then "x": input stays with the hypervisor
     uint64_t dom0_mem;       // bytes; 0: all but a reserve
+    uint64_t dom0_mem_min;
     uint64_t dom0_mem_max;
     uint32_t dom0_max_vcpus; // 0: all CPUs
     bool dom0_vcpus_pin;
-    int loglvl, guest_loglvl; // highest level shown on the console
+    int loglvl, guest_loglvl; // highest level shown: -1 none, 0 errors .. 3 all
     bool noreboot;            // halt after a panic
-    bool smap, smep, xsave, x2apic, nmi_watchdog;
-    bool console_timestamps_raw;
-    int console_timestamps;  // 0 none, 1 date, 2 boot seconds, 3 raw TSC
-    uint32_t maxcpus;
-    bool nosmp;
+    bool smap, smep, xsave, x2apic, nosmp, apic, tsc_deadline;
+    int console_timestamps; // enum timestamps
+    uint32_t maxcpus;       // 0: all
     bool bootscrub;
-    bool ept, npt;
-    uint64_t mem_limit; // mem=
-    uint64_t reserve;   // left to the hypervisor when dom0_mem is absent
-    char kexec_unused[1];
-    bool sync_console;
-    bool noapic_x2;
-    bool cpuidle;
-    bool spec_ctrl;
+    uint64_t mem_limit; // mem=; 0: none
+    uint64_t reserve;   // bytes left to the hypervisor when dom0_mem is absent
+    bool sync_console;  // output is synchronous always; accepted for its spelling
+    bool cpuidle, spec_ctrl;
     uint64_t conring_size;
+    char reboot[16]; // reboot=acpi|kbd|pci|triple
 };
 extern struct options options;
+
+extern char cmdline_text[1024]; // the line as given, cut to fit (XENVER_commandline)
 
 void cmdline_parse(const char *line);

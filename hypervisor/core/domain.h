@@ -69,7 +69,7 @@ struct domain {
     uint32_t watchdog_in_use; // bit per timer
     struct timer watchdog_timer[2];
 
-    uint32_t vm_assist; // bit per VMASST_TYPE_*
+    uint64_t vm_assist; // bit per VMASST_TYPE_*
     uint32_t suspend_evtchn;
     spinlock_t hypercall_lock;   // serialises domctls on this domain (trylock, -ERESTART)
     struct deferred_call free_call;
@@ -101,7 +101,7 @@ struct vcpu {
 
     struct sched_vcpu *sched;
     struct evtchn_vcpu *evtchn;
-    uint16_t virq_port[24]; // by VIRQ, 0: unbound
+    uint32_t virq_port[24]; // by VIRQ, 0: unbound
     spinlock_t virq_lock;
 
     struct timer periodic_timer;   // VIRQ_TIMER every periodic_period

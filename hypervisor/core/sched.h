@@ -30,6 +30,8 @@ void vcpu_yield(void);
 void schedule(void);
 // What a new vCPU's stack runs first, after the switch to it: finish the switch on this CPU.
 void sched_switched_in(struct vcpu *prev);
+// What an idle vCPU does for ever: softirqs, scrubbing, sleep.
+__noreturn void idle_loop(void);
 // True when a hypercall should stop soon (softirq pending, or an upcall waits for the guest).
 bool hypercall_preempt_check(void);
 

@@ -3,15 +3,16 @@
 // (interrupts on, hypervisor stack of whichever vCPU is current) on the timer's CPU.
 #pragma once
 
+#include "lib/heap.h"
 #include "lib/types.h"
 
 struct timer {
-    stime_t expires;
+    struct heap_node node; // key: absolute system time, ns
     void (*fn)(void *data);
     void *data;
-    uint32_t cpu;   // whose queue
-    uint32_t index; // heap slot + 1; 0: inactive
-    uint32_t state; // core/timer.c
+    uint32_t cpu;    // whose queue
+    uint16_t queued; // in that queue
+    uint16_t dead;   // killed: never again
 };
 
 void timer_init(struct timer *t, void (*fn)(void *), void *data, unsigned int cpu);
@@ -22,7 +23,7 @@ void timer_stop(struct timer *t);
 void timer_kill(struct timer *t);
 // Move to another CPU's queue, keeping its deadline.
 void timer_migrate(struct timer *t, unsigned int cpu);
-static inline bool timer_active(const struct timer *t) { return READ_ONCE(t->index) != 0; }
+static inline bool timer_active(const struct timer *t) { return READ_ONCE(t->queued); }
 
 void timer_cpu_init(unsigned int cpu); // heap for a CPU, before it runs timers
 void timer_softirq(void);              // SOFTIRQ_TIMER's action

@@ -52,6 +52,8 @@ void arch_cpu_kick(unsigned int cpu);
 // Wait for an interrupt with no softirq pending; called by the idle loop with interrupts off,
 // returns with them on.
 void arch_cpu_idle(void);
+// The CPU's firmware ids: APIC id in bits 31:0, ACPI id above. 0 or -EINVAL.
+int __must_check arch_cpu_physid(unsigned int cpu, uint64_t *id);
 // Run fn(arg) on every CPU in the mask (the caller's own included) and wait for all. Interrupts on.
 void arch_cpu_call(const unsigned long *mask, void (*fn)(void *arg), void *arg);
 __noreturn void arch_machine_restart(void);

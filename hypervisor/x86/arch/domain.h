@@ -34,6 +34,10 @@ struct pv_trap {
     uint8_t pad[5];
 };
 
+// What a vCPU must be told at its next entry to the guest (arch_vcpu.trap_pending).
+#define TRAP_PENDING_NMI      1 // the guest's vector 2
+#define TRAP_PENDING_FAILSAFE 2 // its segments could not be loaded
+
 enum vcpu_fpu_state { FPU_UNUSED, FPU_SAVED, FPU_LIVE };
 
 struct arch_vcpu {
@@ -48,13 +52,12 @@ struct arch_vcpu {
     uint8_t in_kernel; // guest kernel mode (TF_kernel_mode): GS and CR3 are the kernel's
     uint8_t syscall_masks_events, syscall32_masks_events, sysenter_masks_events;
     uint8_t failsafe_masks_events;
-    uint8_t trap_pending_nmi; // deliver the guest's vector 2 before anything else
+    uint8_t trap_pending; // TRAP_PENDING_*: to deliver before anything else
     uint8_t iopl;             // as set with PHYSDEVOP_set_iopl, 0..3
     uint8_t ts_set;           // guest asked for fpu_taskswitch: CR0.TS
     struct pv_trap *traps;    // 256 entries
     uint64_t fs_base, gs_base_kernel, gs_base_user; // valid while not running
     uint16_t ds, es, fs, gs;                        // saved selectors while not running
-    uint64_t gs_sel_user;
     uint64_t cr2;       // pending #PF address for the guest's vcpu_info
     uint64_t guest_cr0, guest_cr4;
     uint64_t dr[8];
@@ -64,7 +67,7 @@ struct arch_vcpu {
     uint32_t gdt_entries;
     uint64_t ldt_base;
     uint32_t ldt_entries;
-    uint16_t iobitmap_limit; // number of ports covered by iobitmap; 0: none
+    uint32_t iobitmap_limit; // number of ports covered by iobitmap; 0: none
     uint8_t *iobitmap;       // guest virtual address
     // FPU and extended state.
     enum vcpu_fpu_state fpu;
@@ -73,7 +76,9 @@ struct arch_vcpu {
     // Time.
     uint64_t time_version;
     void *time_area; // guest address registered for vcpu_time_info, or NULL
-    void *pv_priv;   // x86/pv's own
+    unsigned long hv_sp;  // hypervisor stack pointer while switched out
+    uint64_t nmi_rip;     // guest's NMI callback; 0: none
+    uint16_t ldt_shadow;  // bit n: page n of the LDT is mapped and referenced
 };
 
 // Set-up and tear-down. All return 0 or -E; *_destroy tolerate half-made objects.
@@ -88,6 +93,11 @@ int __must_check arch_domain_relinquish(struct domain *d);
 void arch_context_switch(struct vcpu *prev, struct vcpu *next);
 // The stack's first function for a new vCPU, run with interrupts on; never returns.
 void arch_vcpu_first_run(struct vcpu *v);
+// Make current's guest run the hypercall instruction again, as hypercall `nr` with these arguments.
+// Returns what the entry code must leave in the guest's result register.
+long arch_hypercall_continue(unsigned long nr, unsigned int nargs, const unsigned long *args);
+// guest_copy_to in current's kernel address space, also when it was interrupted in user mode.
+int __must_check arch_copy_to_guest_kernel(void *gva, const void *src, size_t size);
 // v (not running, or current) must look at its pending events before it enters the guest again.
 void arch_vcpu_kick(struct vcpu *v);
 // The guest's event flags: v wants an upcall and has not masked it.
