@@ -24,7 +24,7 @@ HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c
 HV_CPU    := irq.c pirq.c msi.c physdev.c
 HV_MM     := 
 HV_PV     := 
-HV_EMULATE :=
+HV_EMULATE := emulate_decode.c emulate_execute.c emulate_alu.c emulate_string.c emulate_system.c
 BUILDER   := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_xz.c unpack_lzma.c unpack_without.c
 
 HV_SRC := $(addprefix hypervisor/lib/,$(HV_LIB)) $(addprefix hypervisor/core/,$(HV_CORE)) \
