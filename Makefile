@@ -18,8 +18,9 @@ MAKEFLAGS += --no-builtin-rules
 HV_LIB    := string.c printf.c number.c bitmap.c heap.c
 HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c console.c console_input.c cmdline.c panic.c symbols.c
 HV_MEMORY := 
-HV_CONTROL :=
+HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c
+HV_X86    := control.c
 HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c
 HV_CPU    := irq.c pirq.c msi.c physdev.c
 HV_MM     := 
@@ -29,7 +30,7 @@ BUILDER   := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_xz.c unpack_lzm
 
 HV_SRC := $(addprefix hypervisor/lib/,$(HV_LIB)) $(addprefix hypervisor/core/,$(HV_CORE)) \
           $(addprefix hypervisor/memory/,$(HV_MEMORY)) $(addprefix hypervisor/control/,$(HV_CONTROL)) \
-          $(addprefix hypervisor/drivers/,$(HV_DRIVERS)) $(addprefix hypervisor/x86/boot/,$(HV_BOOT)) \
+          $(addprefix hypervisor/drivers/,$(HV_DRIVERS)) $(addprefix hypervisor/x86/,$(HV_X86)) $(addprefix hypervisor/x86/boot/,$(HV_BOOT)) \
           $(addprefix hypervisor/x86/cpu/,$(HV_CPU)) $(addprefix hypervisor/x86/mm/,$(HV_MM)) \
           $(addprefix hypervisor/x86/pv/,$(HV_PV)) $(addprefix hypervisor/x86/emulate/,$(HV_EMULATE)) \
           $(addprefix builder/,$(BUILDER))

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Structure offsets for assembly; the Makefile turns them into asm_offsets.h.
 #include "core/domain.h"
+#include "x86/arch/page.h"
+#include "x86/arch/page.h"
 
 #define OFFSET(name, type, member)                                                                 \
     asm volatile("\n.ascii \"->" #name " %0\"" ::"i"(offsetof(type, member)))
@@ -14,4 +16,6 @@ void asm_offsets(void)
     OFFSET(STACK_INFO_CPU, struct stack_info, cpu);
     CONSTANT(STACK_INFO_SIZE, sizeof(struct stack_info));
     CONSTANT(STACK_SIZE_BYTES, STACK_SIZE);
+    CONSTANT(IMAGE_VIRT, IMAGE_VIRT);
+    CONSTANT(DIRECTMAP_VIRT, DIRECTMAP_VIRT);
 }

@@ -4,20 +4,14 @@
 #pragma once
 
 #include "lib/types.h"
+#include "memory/boot_alloc.h"
 
 #define BOOT_MAX_MODULES 8
-#define BOOT_MAX_RANGES  256
 
 struct boot_module {
     paddr_t start;
     uint64_t size;
     const char *cmdline; // without the file name; "" when none
-};
-
-struct boot_range { // E820 types: 1 RAM, 2 reserved, 3 ACPI, 4 NVS, 5 bad
-    paddr_t start;
-    uint64_t size;
-    uint32_t type;
 };
 
 struct boot_info {
@@ -34,16 +28,8 @@ struct boot_info {
 };
 extern struct boot_info boot_info;
 
-// The machine's memory map as the control domain sees it (XENMEM_machine_memory_map), kept for ever.
-extern struct boot_range machine_map[BOOT_MAX_RANGES];
-extern unsigned int machine_map_count;
-
-// Boot allocator (memory/boot_alloc.c): frames straight from the memory map, page-aligned, below
-// the direct map's reach; never fails (panics). Until memory_init_late().
-paddr_t boot_alloc(uint64_t bytes, uint64_t align);
-// Reserve a range before anything is allocated (modules, image, trampoline).
-void boot_reserve(paddr_t start, uint64_t size);
-
 // Build the control domain from modules 0 (kernel) and 1 (initrd, optional); panics with one clear
 // line when it cannot.
 void dom0_build(void);
+
+extern uint8_t boot_kbd_shift_flags; // BIOS data area byte 0x417 at boot; 0 on UEFI

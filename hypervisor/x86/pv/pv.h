@@ -71,3 +71,5 @@ void pv_inject_trap(unsigned int vector, uint32_t error_code);
 void pv_inject_page_fault(unsigned long addr, uint32_t error_code);
 // Switch between guest kernel and user mode: GS bases, CR3, in_kernel.
 void pv_toggle_mode(struct vcpu *v);
+// Fill a page with the hypercall entry points of the ABI, 32 bytes each.
+void pv_hypercall_page_init(void *page);
