@@ -7,6 +7,8 @@
 //   wake       sleeps 10 ms 200 times, says how late it woke: "wake max=US mean=US"
 #include "lib/guest.h"
 
+static volatile unsigned long fault_at = 8;
+
 static void spin(void)
 {
     for (;;)
@@ -67,7 +69,7 @@ void guest_main(void)
         events();
     if (arg_present("fault")) {
         hc_set_trap_table(NULL);
-        *(volatile int *)8 = 0;
+        *(volatile int *)fault_at = 0;
     }
     if (arg_present("crash"))
         guest_shutdown(SHUTDOWN_crash);
