@@ -17,13 +17,13 @@ MAKEFLAGS += --no-builtin-rules
 # ---- hypervisor -----------------------------------------------------------------------------
 HV_LIB    := string.c printf.c number.c bitmap.c heap.c
 HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c console.c console_input.c cmdline.c panic.c symbols.c
-HV_MEMORY := 
+HV_MEMORY := boot_alloc.c
 HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c
 HV_X86    := control.c
 HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c
 HV_CPU    := irq.c pirq.c msi.c physdev.c
-HV_MM     := 
+HV_MM     := paging.c vmap.c tlb.c guest_access.c
 HV_PV     := 
 HV_EMULATE := emulate_decode.c emulate_execute.c emulate_alu.c emulate_string.c emulate_system.c
 BUILDER   := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_xz.c unpack_lzma.c unpack_without.c

@@ -21,8 +21,8 @@ struct frame {
         struct { uint32_t count, type; };
         uint64_t state;
     };
-    domid_t owner;    // DOMID_INVALID: free
-    uint16_t linear;  // page tables: linear uses; free: buddy order
+    domid_t owner;    // DOMID_INVALID: nobody's; DOMID_IO: no RAM, a hole between RAM
+    uint16_t linear;  // page tables: linear uses; free: buddy order; heap: size class
     uint32_t next;    // owner's page list / buddy free list, frame index; FRAME_NONE: end
     uint32_t prev;
     union {
@@ -35,13 +35,18 @@ struct frame {
 };
 _Static_assert(sizeof(struct frame) == 24, "1 GiB of RAM is three 2 MiB pages of frames");
 
-#define FRAME_NONE 0xffffffffu
+#define FRAME_NONE 0u // frame 0 is never allocated
 
 // count word
 #define FRAME_ALLOCATED  (1u << 31) // owner's allocation reference is held
 #define FRAME_STATIC     (1u << 30) // hypervisor's own page shared with guests, never freed by put
 #define FRAME_BROKEN     (1u << 29)
+#define FRAME_STAMPED    (1u << 28) // freed by a guest at tlb_stamp: flush before the next use
 #define FRAME_COUNT_MASK ((1u << 26) - 1)
+// type word of free frames (count 0): the first frame of a free block, and whether its contents
+// are a guest's leftovers
+#define FRAME_FREE_HEAD  (1u << 0)
+#define FRAME_FREE_DIRTY (1u << 1)
 
 // type word
 #define FRAME_TYPE_SHIFT     29
@@ -67,9 +72,31 @@ static inline mfn_t frame_to_mfn(const struct frame *f)
 }
 static inline void *frame_to_virt(const struct frame *f) { return mfn_to_virt(frame_to_mfn(f)); }
 
+// Sections, by mfn / SECTION_FRAMES: frames [first, first + count) of it have a frame table; count
+// is 0 while it is not online.
+#define SECTION_SHIFT  18
+#define SECTION_FRAMES (1ul << SECTION_SHIFT)
+struct section {
+    uint32_t first, count;
+};
+extern struct section *sections;
+extern unsigned long section_count;
+
+// The frame table has an entry for mfn, which may be a hole. Any value is allowed.
+static inline bool mfn_has_frame(mfn_t m)
+{
+    unsigned long n = m.v >> SECTION_SHIFT;
+    if (unlikely(n >= section_count))
+        return false;
+    const struct section *s = &sections[n];
+    return (uint32_t)(m.v & (SECTION_FRAMES - 1)) - s->first < READ_ONCE(s->count);
+}
 // mfn is RAM whose frame table exists (any value is allowed as argument). Fast.
-bool mfn_valid(mfn_t mfn);
-// mfn is RAM of this machine, online or not: never I/O memory.
+static inline bool mfn_valid(mfn_t m)
+{
+    return mfn_has_frame(m) && mfn_to_frame(m)->owner != DOMID_IO;
+}
+// mfn is RAM of this machine, online or not: never I/O memory. A search: not for hot paths.
 bool mfn_is_ram(mfn_t mfn);
 
 static inline uint64_t *m2p_entry(mfn_t m) { return (uint64_t *)M2P_VIRT + m.v; }
@@ -93,10 +120,17 @@ struct frame *frame_alloc_domain(struct domain *d, unsigned int order, unsigned 
                                  unsigned int bits);
 // The last reference is gone (called by frame_put): off the owner's list, scrub later, free.
 void frame_free_domain(struct frame *f);
-// Give a frame (count 1, type none) to d, as if allocated for it: 0, -ENOMEM (limit), -EINVAL.
+// Give a frame (count 1, type none, no owner) to d, as if allocated for it: 0, -ENOMEM (limit),
+// -EINVAL (d is dying).
 int __must_check frame_assign(struct domain *d, struct frame *f);
-// Take a frame off its owner's list and count; it keeps one reference. 0 or -EINVAL when in use.
+// Take a frame off its owner's list and count: it must have no reference and no type use but its
+// allocation (the caller holds none). Then: count 1, no owner. 0 or -EINVAL.
 int __must_check frame_steal(struct domain *d, struct frame *f);
+
+// Scrub a little (< 50 us) of what guests freed; true while more is to be done. For idle CPUs.
+bool memory_scrub_idle(void);
+// Bring the section of mfn online, if it is RAM. False: it has no frame table and gets none.
+bool section_make_online(mfn_t mfn);
 
 uint64_t memory_free_pages(void);
 uint64_t memory_total_pages(void);
@@ -114,8 +148,10 @@ void frame_put(struct frame *f);
 // already validated type. Page tables and descriptors: x86/pv/mm_types.h.
 bool __must_check frame_get_type_simple(struct frame *f, uint32_t type);
 void frame_put_type_simple(struct frame *f);
-// Share a hypervisor page with a domain (shared_info, grant frames): owner d, extra references.
+// Share a hypervisor page with a domain (shared_info, grant frames): owner d, one reference that
+// is the hypervisor's, held until page_free().
 void frame_share(struct frame *f, struct domain *d, bool writable);
+// End of sharing; page_free() must follow, and takes effect when the last mapping is gone.
 void frame_unshare(struct frame *f);
 
 // ---- start-up -----------------------------------------------------------------------------

@@ -31,5 +31,3 @@ extern struct boot_info boot_info;
 // Build the control domain from modules 0 (kernel) and 1 (initrd, optional); panics with one clear
 // line when it cannot.
 void dom0_build(void);
-
-extern uint8_t boot_kbd_shift_flags; // BIOS data area byte 0x417 at boot; 0 on UEFI

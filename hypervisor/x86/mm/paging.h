@@ -34,12 +34,18 @@ struct domain;
 
 extern uint64_t idle_l4[512]; // page tables with the hypervisor's slots alone
 paddr_t paging_idle_cr3(void);
+// Build idle_l4 with the direct map and the image, and load it. Boot CPU, once; sets max_mfn.
+void paging_init(void);
+// End of boot: ro_after_boot data become read-only, the init sections are unmapped.
+void paging_seal(void);
 
 // Map/unmap [va, va+n pages) in the hypervisor's slots, splitting and merging superpages; all page
 // tables of the machine see it (slots share L3s). 0 or -ENOMEM. Unmapping flushes all TLBs.
 int __must_check paging_map(unsigned long va, mfn_t mfn, unsigned long n, uint64_t prot);
 void paging_unmap(unsigned long va, unsigned long n);
 int __must_check paging_protect(unsigned long va, unsigned long n, uint64_t prot);
+// The frame mapped at a hypervisor address; INVALID_MFN: none.
+mfn_t paging_mfn_of(unsigned long va);
 
 // vmap area: a run of pages with a guard page on each side. NULL: none.
 void *vmap(const mfn_t *mfns, unsigned long n, uint64_t prot);
@@ -60,7 +66,9 @@ void tlb_flush_local(void);             // all but global entries
 void tlb_flush_local_global(void);      // everything
 void tlb_invlpg(unsigned long va);
 // Load a page-table base: flushes non-global entries and advances the clock. Interrupts off.
+// Everything is flushed, global entries too: what a guest's user mode has used is global.
 void tlb_write_cr3(uint64_t cr3);
+void tlb_cpu_init(void); // each CPU, once CR4 has its final value
 // On every CPU of the mask (bits of CPUs): all entries, or one page when va_valid.
 void tlb_flush_mask(const unsigned long *cpus, const void *va, bool va_valid);
 void tlb_flush_all_global(void);
