@@ -8,7 +8,8 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from machine import BUILD, HERE, IMAGE, ROOT, Machine, pack  # noqa: E402
+from machine import BUILD, HERE, IMAGE, Machine, pack  # noqa: E402
+from guests import Guests  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -45,15 +46,9 @@ def vmlinux():
 
 
 @pytest.fixture(scope="session")
-def tiny():
-    """The tiny guest kernel of guest/tiny.S."""
-    out = os.path.join(BUILD, "tests")
-    os.makedirs(out, exist_ok=True)
-    elf = os.path.join(out, "tiny.elf")
-    subprocess.run(["gcc", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none",
-                    f"-Wl,-T,{HERE}/guest/tiny.ld", "-I", ROOT, "-o", elf,
-                    f"{HERE}/guest/tiny.S"], check=True)
-    with open(elf, "rb") as f:
+def load():
+    """The kernel of tests/guests/load.c, which behaves as its command line says."""
+    with open(os.path.join(BUILD, "guests", "load.elf"), "rb") as f:
         return f.read()
 
 
@@ -67,11 +62,21 @@ def guest_image():
 
 
 @pytest.fixture(scope="module")
-def host(request, vmlinux, tiny, guest_image):
+def host(request, vmlinux, load, guest_image):
     """One machine with guests' kernels on board, shared by a module's tests."""
-    files = {"boot/vmlinux": vmlinux, "boot/tiny.elf": tiny, "boot/guest-do.img": guest_image}
+    files = {"boot/vmlinux": vmlinux, "boot/load.elf": load, "boot/guest-do.img": guest_image}
     name = request.module.__name__.removeprefix("test_")
-    with Machine(name, files=files, options="dom0_mem=640M") as machine:
+    # The control domain keeps to CPU 0 so that CPU 1 is the guests'.
+    options = "dom0_mem=640M dom0_max_vcpus=1 dom0_vcpus_pin"
+    with Machine(name, files=files, options=options) as machine:
         machine.boot()
         yield machine
         machine.power_off()
+
+
+@pytest.fixture
+def guests(host):
+    """Makes guests on the host; whatever a test leaves is destroyed after it."""
+    maker = Guests(host)
+    yield maker
+    maker.clean()

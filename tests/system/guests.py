@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Guests of a test machine, through the command line of the control domain."""
+import base64
+import re
+import time
+
+LOG = "/var/log/serai/console"
+
+LINUX = {"kernel": "/boot/vmlinux", "ramdisk": "/boot/guest-do.img", "memory": 160}
+LOAD = {"kernel": "/boot/load.elf", "memory": 16}
+
+
+class Guests:
+    """Creates, watches and destroys guests of one machine."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    # -- life ---------------------------------------------------------------------------
+
+    def config(self, name, **keys):
+        """Write /tmp/NAME.cfg with these keys over sensible ones; its path."""
+        keys = {"name": name, "type": "pv", "vcpus": 1, "on_crash": "preserve",
+                "on_poweroff": "destroy", "on_reboot": "destroy", **keys}
+        path = f"/tmp/{name}.cfg"
+        self.machine.sh(f": >{path}")
+        for key, value in keys.items():
+            text = value if isinstance(value, int) else f'"{value}"'
+            self.machine.sh(f"echo '{key} = {text}' >>{path}")
+        return path
+
+    def load(self, name, behaviour, paused=False, **keys):
+        """A guest of tests/guests/load.c."""
+        self.create(name, paused, **{**LOAD, "extra": behaviour, **keys})
+
+    def linux(self, name, command="", **keys):
+        """A stock Linux guest that runs a shell command."""
+        code = base64.b64encode(command.encode()).decode()
+        extra = f"console=hvc0 quiet mitigations=off panic=-1 do={code}"
+        self.create(name, **{**LINUX, "extra": extra, **keys})
+
+    def create(self, name, paused=False, **keys):
+        path = self.config(name, **keys)
+        self.machine.sh(f"rm -f {LOG}/{name}.log")
+        self.machine.sh(f"serai create {'-p ' if paused else ''}{path}", 300)
+
+    def destroy(self, name):
+        self.machine.sh(f"serai destroy {name}")
+
+    def clean(self):
+        for name in self.names():
+            self.machine.try_sh(f"serai destroy {name}")
+
+    # -- looking ------------------------------------------------------------------------
+
+    def rows(self):
+        """`serai list` as {name: {column: value}}, without the control domain."""
+        lines = self.machine.sh("serai list").split("\n")
+        columns = lines[0].split()
+        rows = {x.split()[0]: dict(zip(columns, x.split())) for x in lines[1:] if x.strip()}
+        return {n: r for n, r in rows.items() if r["ID"] != "0"}
+
+    def names(self):
+        return list(self.rows())
+
+    def state(self, name):
+        return self.rows()[name]["State"]
+
+    def cpu_seconds(self, name):
+        """The CPU time the guest had, as exactly as the listing gives it."""
+        return float(self.rows()[name]["Time(s)"])
+
+    def console(self, name):
+        return self.machine.sh(f"cat {LOG}/{name}.log")
+
+    def wait_console(self, name, pattern, timeout=240):
+        """Wait until a line of the guest's console matches (grep -E): that line."""
+        command = f"grep -E '{pattern}' {LOG}/{name}.log | head -1 | grep ."
+        return self.machine.wait_for(command, timeout)
+
+    def wait_gone(self, name, timeout=120):
+        self.wait(lambda: name not in self.names(), timeout, f"{name} is still there")
+
+    def wait_state(self, name, letter, timeout=120):
+        self.wait(lambda: letter in self.state(name), timeout, f"{name} never became {letter}")
+
+    def wait(self, condition, timeout, complaint):
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, complaint
+            time.sleep(0.2)
+
+    def resources(self):
+        """What the hypervisor has free, exactly: {name: count} from `serai info`."""
+        text = self.machine.sh("serai info")
+        keys = ("free_pages", "heap_used", "event_channels", "grants")
+        found = {k: re.search(rf"^{k}\s*: (\d+)", text, re.M) for k in keys}
+        assert found["free_pages"], "serai info does not tell free_pages"
+        return {k: int(v[1]) for k, v in found.items() if v}

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""CPU shares: weights, caps, and the wake-up of a guest that sleeps."""
+import re
+
+SECONDS = 20
+
+
+def busy(guests, **weights):
+    """Guests that burn CPU 1 with these weights, all running."""
+    for name, weight in weights.items():
+        guests.load(name, "spin", cpus="1", cpu_weight=weight)
+    for name in weights:
+        guests.wait_console(name, "load: up")
+
+
+def used(guests, names, seconds=SECONDS):
+    """CPU seconds that each used meanwhile, and the time that passed in the machine."""
+    m = guests.machine
+    look = "cut -d' ' -f1 /proc/uptime; serai list"
+    text = m.sh(f"{look}; sleep {seconds}; {look}", seconds + 120)
+    first, second = re.split(r"\n(?=\d+\.\d+\n)", text)
+    passed = float(second.split("\n")[0]) - float(first.split("\n")[0])
+
+    def time_of(listing, name):
+        return float(re.search(rf"^{name}\s.*\s(\d+\.\d+)\s*$", listing, re.M)[1])
+    return [time_of(second, n) - time_of(first, n) for n in names], passed
+
+
+def test_weights(guests):
+    weights = {"w1": 128, "w2": 256, "w4": 512, "w8": 1024}
+    busy(guests, **weights)
+    times, passed = used(guests, weights)
+    total = sum(times)
+    assert total > 0.9 * passed, "the CPU was not fully used"
+    for name, weight, got in zip(weights, weights.values(), times):
+        want = weight / sum(weights.values())
+        assert abs(got / total - want) <= 0.03 * want + 0.001, (
+            f"{name}: {got / total:.4f} of the time, weight says {want:.4f}")
+
+
+def test_cap(guests):
+    guests.load("capped", "spin", cpus="1", cap=25)
+    guests.wait_console("capped", "load: up")
+    (got,), passed = used(guests, ["capped"])
+    assert abs(got / passed - 0.25) <= 0.02
+
+
+def test_idle_guests_cost_nothing(guests):
+    for name in ("i1", "i2"):
+        guests.load(name, "idle")
+        guests.wait_console(name, "load: up")
+    times, _ = used(guests, ["i1", "i2"], 5)
+    assert max(times) < 0.1
+
+
+def test_a_sleeper_wakes_soon_beside_busy_guests(guests):
+    busy(guests, b1=256, b2=256, b3=256)
+    guests.load("sleeper", "wake", cpus="1", on_poweroff="preserve")
+    line = guests.wait_console("sleeper", "wake max=")
+    mean = int(re.search(r"mean=(\d+)", line)[1])
+    # The bound is 1 ms; an emulated CPU that shares its host's is given more.
+    assert mean < 3000, line
+
+
+def test_control_domain_answers_beside_busy_guests(guests):
+    busy(guests, b1=256, b2=256)
+    guests.load("b3", "spin")
+    guests.load("b4", "spin")
+    for _ in range(10):
+        assert guests.machine.sh("echo here", 20) == "here"
