@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the verbs of serai(1) share. Each verb returns an exit code.
+#pragma once
+
+#include "serai.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FAILED = 1,
+    CLI_USAGE = 2,
+    CLI_NO_DOMAIN = 3,
+};
+
+struct cli_command;
+
+struct cli {
+    struct serai *s;
+    const struct cli_command *command; // the one that runs
+    bool colour;                       // standard output is a terminal that wants colours
+};
+
+struct cli_command {
+    const char *name;
+    const char *usage;   // arguments, one line
+    const char *summary; // one line
+    const char *help;    // options and remarks, may be ""
+    int (*run)(struct cli *cli, int argc, char **argv);
+    bool offline; // works without a hypervisor
+};
+
+// Prints the error and returns the exit code that goes with it.
+int cli_fail(const struct serai_error *err);
+// "serai VERB: text" and a hint; returns CLI_USAGE.
+int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+// getopt_long's answer to an unknown option: prints nothing more; returns CLI_USAGE, or CLI_OK
+// after printing the help when the option was --help.
+int cli_option(const struct cli *cli, int opt);
+void cli_print_help(const struct cli_command *c, FILE *to);
+// Looks up a domain named on the command line.
+int cli_find(struct cli *cli, const char *name, struct serai_domain *out);
+// An int argument. False (and a message) when it is not a number in the range.
+bool cli_number(const struct cli *cli, const char *what, const char *text, long min, long max,
+                int *out);
+// One word for what a domain does, and the colour it is shown in (an SGR number).
+const char *cli_state(const struct serai_domain *d, char *text, size_t size);
+int cli_state_colour(const struct serai_domain *d);
+// Copies between the terminal and a console until either ends. Returns an exit code.
+int cli_console_run(struct cli *cli, int fd);
+
+// Verbs, by file.
+int cmd_create(struct cli *cli, int argc, char **argv);
+int cmd_list(struct cli *cli, int argc, char **argv);
+int cmd_domid(struct cli *cli, int argc, char **argv);
+int cmd_pause(struct cli *cli, int argc, char **argv);
+int cmd_unpause(struct cli *cli, int argc, char **argv);
+int cmd_destroy(struct cli *cli, int argc, char **argv);
+int cmd_shutdown(struct cli *cli, int argc, char **argv);
+int cmd_rename(struct cli *cli, int argc, char **argv);
+int cmd_console(struct cli *cli, int argc, char **argv);
+int cmd_info(struct cli *cli, int argc, char **argv);
+int cmd_dmesg(struct cli *cli, int argc, char **argv);
+int cmd_debug_keys(struct cli *cli, int argc, char **argv);
+int cmd_top(struct cli *cli, int argc, char **argv);
+int cmd_vcpu_list(struct cli *cli, int argc, char **argv);
+int cmd_vcpu_pin(struct cli *cli, int argc, char **argv);
+int cmd_sched(struct cli *cli, int argc, char **argv);

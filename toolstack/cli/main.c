@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// serai(1): finds the verb and runs it.
+#include "cli.h"
+
+#include "log.h"
+#include "suggest.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int cmd_help(struct cli *cli, int argc, char **argv);
+
+static const struct cli_command commands[] = {
+    {"create", "[-cnpq] FILE [KEY=VALUE...]", "make a guest and start it",
+     "  -c, --console   attach to its console\n"
+     "  -n, --dry-run   read and check the configuration only\n"
+     "  -p, --paused    make it, but leave it paused\n"
+     "  -q, --quiet     print nothing when all is well\n"
+     "KEY=VALUE arguments win over the file.\n",
+     cmd_create, false},
+    {"list", "[--json] [NAME...]", "show domains",
+     "  --json   for programs\n"
+     "  -v, --verbose   with UUIDs and limits\n",
+     cmd_list, false},
+    {"console", "NAME", "attach to a guest's console (leave with Ctrl-])", "", cmd_console, false},
+    {"top", "[-b] [-n COUNT] [-d SECONDS] [--json]", "watch who uses the CPUs",
+     "  -b, --batch       print instead of redrawing the screen\n"
+     "  -n, --count N     stop after N rounds\n"
+     "  -d, --delay S     seconds between rounds (default 1, fractions allowed)\n"
+     "  --json            for programs (implies -b)\n"
+     "CPU% counts one CPU as 100. The bar is the share of the whole machine. Keys: q quits.\n",
+     cmd_top, false},
+    {"pause", "NAME...", "stop running a guest for a while", "", cmd_pause, false},
+    {"unpause", "NAME...", "let it run again", "", cmd_unpause, false},
+    {"destroy", "NAME...", "end a guest at once, without asking it",
+     "What the guest has not written out is lost.\n", cmd_destroy, false},
+    {"shutdown", "NAME...", "ask a guest to shut down (needs xenstore)", "", cmd_shutdown, true},
+    {"reboot", "NAME...", "ask a guest to reboot (needs xenstore)", "", cmd_shutdown, true},
+    {"rename", "NAME NEW", "give a guest another name", "", cmd_rename, false},
+    {"domid", "NAME", "print a guest's number", "", cmd_domid, false},
+    {"vcpu-list", "[--json] [NAME...]", "show virtual CPUs", "  --json   for programs\n",
+     cmd_vcpu_list, false},
+    {"vcpu-pin", "NAME VCPU|all CPUS|- [CPUS|-]", "choose the CPUs a virtual CPU may use",
+     "The first set is where it may run, the second where it should. A set is like 0-3,7,^2 or\n"
+     "all; - leaves it as it is.\n",
+     cmd_vcpu_pin, false},
+    {"sched", "[NAME] [-w WEIGHT] [-c CAP] [--json]", "show or set shares of CPU time",
+     "  -d, --domain NAME   the same as NAME\n"
+     "  -w, --weight N      share in proportion to N (1 to 65535, default 256)\n"
+     "  -c, --cap P         at most P percent of one CPU (0: no limit)\n",
+     cmd_sched, false},
+    {"sched-credit2", "[-d NAME] [-w WEIGHT] [-c CAP]", "the same under the name xl uses",
+     "See serai sched --help.\n", cmd_sched, false},
+    {"sched-credit", "[-d NAME] [-w WEIGHT] [-c CAP]", "the same under the name xl uses",
+     "See serai sched --help.\n", cmd_sched, false},
+    {"info", "[--json]", "show the machine and its hypervisor", "  --json   for programs\n",
+     cmd_info, false},
+    {"dmesg", "[-c]", "show the hypervisor's messages", "  -c, --clear   empty them afterwards\n",
+     cmd_dmesg, false},
+    {"debug-keys", "KEYS", "type keys at the hypervisor's console", "", cmd_debug_keys, false},
+    {"help", "[VERB]", "show this, or one verb's options", "", cmd_help, true},
+};
+
+enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
+
+static const struct cli_command *command_find(const char *name, const char **hint)
+{
+    struct suggest s = {.word = name};
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (!strcmp(commands[i].name, name))
+            return &commands[i];
+        suggest_offer(&s, commands[i].name);
+    }
+    *hint = s.best;
+    return NULL;
+}
+
+static void print_overview(FILE *to)
+{
+    fprintf(to, "usage: serai [--state-dir DIR] VERB ...\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
+    fprintf(to, "\nserai VERB --help tells more about one. Manual: serai(1), serai.cfg(5).\n");
+}
+
+void cli_print_help(const struct cli_command *c, FILE *to)
+{
+    fprintf(to, "usage: serai %s %s\n%s\n%s", c->name, c->usage, c->summary, c->help);
+}
+
+static int unknown_verb(const char *name, const char *hint)
+{
+    if (hint)
+        log_error("unknown verb \"%s\"; did you mean \"%s\"?", name, hint);
+    else
+        log_error("unknown verb \"%s\" (serai help lists them)", name);
+    return CLI_USAGE;
+}
+
+static int cmd_help(struct cli *cli, int argc, char **argv)
+{
+    (void)cli;
+    if (argc < 2 || argv[1][0] == '-') {
+        print_overview(stdout);
+        return CLI_OK;
+    }
+    const char *hint = NULL;
+    const struct cli_command *c = command_find(argv[1], &hint);
+    if (!c)
+        return unknown_verb(argv[1], hint);
+    cli_print_help(c, stdout);
+    return CLI_OK;
+}
+
+int cli_fail(const struct serai_error *err)
+{
+    log_error("%s", err->text);
+    return err->code == -ESRCH ? CLI_NO_DOMAIN : CLI_FAILED;
+}
+
+int cli_usage(const struct cli *cli, const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    log_error("%s: %s", cli->command->name, text);
+    fprintf(stderr, "usage: serai %s %s\n", cli->command->name, cli->command->usage);
+    return CLI_USAGE;
+}
+
+int cli_option(const struct cli *cli, int opt)
+{
+    if (opt == 'h') {
+        cli_print_help(cli->command, stdout);
+        return CLI_OK;
+    }
+    fprintf(stderr, "usage: serai %s %s\n", cli->command->name, cli->command->usage);
+    return CLI_USAGE;
+}
+
+int cli_find(struct cli *cli, const char *name, struct serai_domain *out)
+{
+    struct serai_error err;
+    return serai_domain_find(cli->s, name, out, &err) ? cli_fail(&err) : CLI_OK;
+}
+
+bool cli_number(const struct cli *cli, const char *what, const char *text, long min, long max,
+                int *out)
+{
+    char *end;
+    errno = 0;
+    long n = strtol(text, &end, 0);
+    if (errno || end == text || *end || n < min || n > max) {
+        cli_usage(cli, "%s: \"%s\" is not a number from %ld to %ld", what, text, min, max);
+        return false;
+    }
+    *out = (int)n;
+    return true;
+}
+
+const char *cli_state(const struct serai_domain *d, char *text, size_t size)
+{
+    if (d->flags & SERAI_DOMAIN_DYING)
+        return "dying";
+    if (d->flags & SERAI_DOMAIN_SHUTDOWN) {
+        snprintf(text, size, "ended:%s", serai_shutdown_name(d->shutdown_reason));
+        return text;
+    }
+    if (d->flags & SERAI_DOMAIN_PAUSED)
+        return "paused";
+    if (d->flags & SERAI_DOMAIN_RUNNING)
+        return "running";
+    return d->flags & SERAI_DOMAIN_BLOCKED ? "idle" : "ready";
+}
+
+int cli_state_colour(const struct serai_domain *d)
+{
+    if (d->flags & (SERAI_DOMAIN_DYING | SERAI_DOMAIN_SHUTDOWN))
+        return 31;
+    if (d->flags & SERAI_DOMAIN_PAUSED)
+        return 33;
+    return d->flags & SERAI_DOMAIN_RUNNING ? 32 : 0;
+}
+
+static void print_note(void *ctx, enum serai_log_level level, const char *text)
+{
+    (void)ctx;
+    if (level == SERAI_LOG_WARNING)
+        log_warn("%s", text);
+}
+
+int main(int argc, char **argv)
+{
+    enum { OPT_STATE = 256, OPT_VERSION };
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, OPT_VERSION},
+                                            {"state-dir", required_argument, NULL, OPT_STATE},
+                                            {0}};
+    struct serai_options open = {.log = print_note};
+    log_setup("serai", LOG_LEVEL_WARN, false);
+    for (int opt; (opt = getopt_long(argc, argv, "+h", options, NULL)) != -1;) {
+        if (opt == 'h' || opt == OPT_VERSION) {
+            if (opt == 'h')
+                print_overview(stdout);
+            else
+                printf("serai 0.1\n");
+            return CLI_OK;
+        }
+        if (opt != OPT_STATE)
+            return CLI_USAGE;
+        open.state_dir = optarg;
+    }
+    if (optind >= argc) {
+        print_overview(stderr);
+        return CLI_USAGE;
+    }
+    argc -= optind;
+    argv += optind;
+
+    const char *hint = NULL;
+    const struct cli_command *c = command_find(argv[0], &hint);
+    if (!c)
+        return unknown_verb(argv[0], hint);
+    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+        cli_print_help(c, stdout);
+        return CLI_OK;
+    }
+
+    struct cli cli = {.command = c,
+                      .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") &&
+                                strcmp(getenv("TERM") ? getenv("TERM") : "dumb", "dumb") != 0};
+    struct serai_error err;
+    if (!c->offline && serai_open(&cli.s, &open, &err))
+        return cli_fail(&err);
+    optind = 0;
+    int code = c->run(&cli, argc, argv);
+    serai_close(cli.s);
+    if (fflush(stdout) || ferror(stdout)) {
+        log_error("cannot write to standard output");
+        return CLI_FAILED;
+    }
+    return code;
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The client's side of the console daemon: one line each way, then raw bytes.
+#include "internal.h"
+
+#include "file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+// Reads up to the first newline; bytes after it stay in the socket.
+static int console_read_line(int fd, char *line, size_t size)
+{
+    for (size_t len = 0; len + 1 < size;) {
+        ssize_t n = read(fd, line + len, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (!n)
+            return -ECONNRESET;
+        if (line[len] == '\n') {
+            line[len] = '\0';
+            return 0;
+        }
+        len++;
+    }
+    return -EPROTO;
+}
+
+int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_error *err)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    if (strlen(s->socket) >= sizeof(addr.sun_path))
+        return err_set(err, -ENAMETOOLONG, "the path %s is too long for a socket", s->socket);
+    strcpy(addr.sun_path, s->socket);
+
+    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (sock < 0)
+        return err_sys(err, -errno, "cannot make a socket");
+    char line[256];
+    int ret;
+    if (connect(sock, (struct sockaddr *)&addr, sizeof(addr))) {
+        ret = -errno;
+        err_sys(err, ret, "cannot reach the console daemon at %s (is consoled running?)", s->socket);
+        goto out_close;
+    }
+    snprintf(line, sizeof(line), "attach %u\n", id);
+    ret = file_write_all(sock, line, strlen(line));
+    if (!ret)
+        ret = console_read_line(sock, line, sizeof(line));
+    if (ret) {
+        err_sys(err, ret, "the console daemon does not answer");
+        goto out_close;
+    }
+    if (strcmp(line, "ok")) {
+        ret = err_set(err, -ESRCH, "console of domain %u: %s", id, line);
+        goto out_close;
+    }
+    *fd = sock;
+    return 0;
+
+out_close:
+    close(sock);
+    return ret;
+}

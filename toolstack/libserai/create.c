@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Making a domain: check everything that can be checked without one, reserve the name, make
+// it, fill it, record it. Whatever fails, what was made is destroyed again.
+#include "build_pv.h"
+#include "state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xen/event_channel.h>
+#include <xen/memory.h>
+
+enum { CREATE_PORTS = 1023, PAGES_PER_MB = 256 };
+
+struct create {
+    struct serai *s;
+    struct serai_config config; // a shallow copy, with its UUID decided
+    struct image image;
+    uint32_t id;
+    uint32_t console_port;
+};
+
+static unsigned create_max_vcpus(const struct serai_config *c)
+{
+    return c->maxvcpus ? c->maxvcpus : c->vcpus;
+}
+
+static int create_uuid(struct create *m, struct serai_error *err)
+{
+    if (m->config.has_uuid)
+        return 0;
+    m->config.has_uuid = true;
+    return serai_uuid_random(m->config.uuid, err);
+}
+
+// A UUID given in the configuration must not be in use.
+static int create_uuid_check(struct create *m, struct serai_error *err)
+{
+    struct serai_domain *list;
+    size_t count;
+    int ret = serai_domain_list(m->s, &list, &count, err);
+    for (size_t i = 0; !ret && i < count; i++)
+        if (!memcmp(list[i].uuid, m->config.uuid, 16) && !(list[i].flags & SERAI_DOMAIN_DYING))
+            ret = err_set(err, -EEXIST, "uuid: in use by domain %u (\"%s\")", list[i].id,
+                          list[i].name);
+    if (!ret || ret == -EEXIST)
+        free(list);
+    return ret;
+}
+
+// Takes name and UUID; *fd then holds them until the domain has its record.
+static int create_reserve(struct create *m, int *fd, struct serai_error *err)
+{
+    int lock;
+    int ret = state_lock(m->s, &lock, err);
+    if (ret)
+        return ret;
+    ret = state_sweep(m->s, err);
+    if (ret >= 0)
+        ret = state_name_check(m->s, m->config.name, err);
+    if (!ret)
+        ret = create_uuid_check(m, err);
+    if (!ret)
+        ret = state_building_begin(m->s, m->config.name, m->config.uuid, fd, err);
+    close(lock);
+    return ret;
+}
+
+static int create_domain(struct create *m, struct serai_error *err)
+{
+    struct serai_host host;
+    int ret = serai_host_get(m->s, &host, err);
+    if (ret)
+        return ret;
+    if (!host.pv)
+        return err_set(err, -EOPNOTSUPP, "this hypervisor does not run PV guests");
+    uint64_t need = m->config.memory_mb * PAGES_PER_MB;
+    if (need > host.free_pages)
+        return err_set(err, -ENOMEM, "memory: %llu MB wanted, but only %llu MB are free",
+                       (unsigned long long)m->config.memory_mb,
+                       (unsigned long long)(host.free_pages / PAGES_PER_MB));
+
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_createdomain};
+    struct xen_domctl_createdomain *cd = &op.u.createdomain;
+    memcpy(cd->handle, m->config.uuid, sizeof(cd->handle));
+    cd->max_vcpus = create_max_vcpus(&m->config);
+    cd->max_evtchn_port = CREATE_PORTS;
+    cd->max_grant_frames = -1; // the hypervisor's defaults
+    cd->max_maptrack_frames = -1;
+    cd->grant_opts = XEN_DOMCTL_GRANT_version(host.grant_v2 ? 2 : 1);
+    ret = hc_domctl(m->s, &op);
+    if (ret < 0)
+        return err_sys(err, ret, "the hypervisor refuses to make a domain");
+    m->id = op.domain;
+    return 0;
+}
+
+static int create_limits(struct create *m, struct serai_error *err)
+{
+    const struct serai_config *c = &m->config;
+    struct xen_domctl op = {.cmd = XEN_DOMCTL_max_vcpus, .domain = (domid_t)m->id};
+    op.u.max_vcpus.max = create_max_vcpus(c);
+    int ret = hc_domctl(m->s, &op);
+    if (ret < 0)
+        return err_sys(err, ret, "vcpus: cannot make %u virtual CPUs", create_max_vcpus(c));
+
+    op = (struct xen_domctl){.cmd = XEN_DOMCTL_max_mem, .domain = (domid_t)m->id};
+    op.u.max_mem.max_memkb = (c->maxmem_mb ? c->maxmem_mb : c->memory_mb) << 10;
+    ret = hc_domctl(m->s, &op);
+    if (ret < 0)
+        return err_sys(err, ret, "cannot set the memory limit");
+
+    // The claim makes sure that nobody takes the memory while it is being populated.
+    struct xen_memory_reservation claim = {.nr_extents = c->memory_mb * PAGES_PER_MB,
+                                           .domid = (domid_t)m->id};
+    long claimed = hc_memory(m->s, XENMEM_claim_pages, &claim, sizeof(claim));
+    if (claimed < 0 && claimed != -ENOSYS)
+        return err_sys(err, (int)claimed, "memory: %llu MB cannot be claimed",
+                       (unsigned long long)c->memory_mb);
+
+    if (c->tsc == SERAI_TSC_DEFAULT)
+        return 0;
+    op = (struct xen_domctl){.cmd = XEN_DOMCTL_settscinfo, .domain = (domid_t)m->id};
+    op.u.tsc_info.tsc_mode = c->tsc == SERAI_TSC_NATIVE ? 2 : 1;
+    ret = hc_domctl(m->s, &op);
+    return ret < 0 ? err_sys(err, ret, "tsc_mode: refused by the hypervisor") : 0;
+}
+
+static int create_schedule(struct create *m, struct serai_error *err)
+{
+    const struct serai_config *c = &m->config;
+    struct serai_sched sched = {c->cpu_weight, c->cap};
+    int ret = 0;
+    if (sched.weight != SERAI_SCHED_KEEP || sched.cap != SERAI_SCHED_KEEP)
+        ret = serai_sched_set(m->s, m->id, &sched, err);
+    for (unsigned v = 0; !ret && c->cpus_count && v < create_max_vcpus(c); v++) {
+        // One map is for all; of several, those without one stay free.
+        if (c->cpus_count == 1 || v < c->cpus_count)
+            ret = serai_vcpu_pin(m->s, m->id, v, &c->cpus[c->cpus_count == 1 ? 0 : v], NULL, err);
+    }
+    return ret;
+}
+
+static int create_console_port(struct create *m, struct serai_error *err)
+{
+    struct evtchn_alloc_unbound op = {.dom = (domid_t)m->id, .remote_dom = DOMID_SELF};
+    int ret = hc_evtchn(m->s, EVTCHNOP_alloc_unbound, &op, sizeof(op));
+    if (ret < 0)
+        return err_sys(err, ret, "cannot make the console's event channel");
+    m->console_port = op.port;
+    return 0;
+}
+
+// From an empty domain to one with a record.
+static int create_fill(struct create *m, const struct serai_create *how, struct serai_error *err)
+{
+    int ret = create_limits(m, err);
+    if (!ret)
+        ret = create_schedule(m, err);
+    if (!ret)
+        ret = create_console_port(m, err);
+    if (ret)
+        return ret;
+    struct build_pv build = {.s = m->s,
+                             .config = &m->config,
+                             .image = &m->image,
+                             .domain = m->id,
+                             .console_port = m->console_port,
+                             .progress = how->progress,
+                             .progress_ctx = how->progress_ctx};
+    ret = build_pv(&build, err);
+    if (ret)
+        return ret;
+    struct state_record record = {.config = &m->config, .console = build.console};
+    ret = state_record_write(m->s, m->id, &record, err);
+    if (!ret && how->start)
+        ret = serai_domain_unpause(m->s, m->id, err);
+    return ret;
+}
+
+int serai_domain_create(struct serai *s, const struct serai_config *c,
+                        const struct serai_create *how, uint32_t *id, struct serai_error *err)
+{
+    static const struct serai_create paused;
+    struct create m = {.s = s, .config = *c};
+    int fd = -1;
+    int ret = config_validate(c, err);
+    if (!ret)
+        ret = create_uuid(&m, err);
+    if (ret)
+        return ret;
+
+    // The name first: taking it is quick, unpacking the kernel is not.
+    ret = create_reserve(&m, &fd, err);
+    if (ret)
+        return ret;
+    ret = image_open(&m.image, &m.config, err);
+    if (ret)
+        goto out_release;
+    ret = build_pv_check(&m.config, &m.image, err);
+    if (!ret)
+        ret = create_domain(&m, err);
+    if (ret)
+        goto out_image;
+    ret = create_fill(&m, how ? how : &paused, err);
+    if (ret)
+        serai_domain_destroy(s, m.id, NULL);
+    else
+        *id = m.id;
+
+out_image:
+    image_close(&m.image);
+out_release:
+    state_building_end(s, m.config.uuid, fd);
+    return ret;
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The files a guest starts from, checked before a domain exists: kernel (mapped, unpacked,
+// its notes read) and ramdisk (open, structure checked).
+#pragma once
+
+#include "internal.h"
+
+#include "builder.h"
+#include "elf.h"
+#include "notes.h"
+
+struct image {
+    void *kernel_file; // mapping of the file
+    size_t kernel_file_size;
+    void *kernel_unpacked; // anonymous mapping, or NULL when the file is the ELF image itself
+    size_t kernel_unpacked_size;
+    struct elf_image elf; // points into one of the two
+    struct notes notes;
+    int ramdisk_fd; // -1: none
+    uint64_t ramdisk_size;
+};
+
+// Opens and checks what the configuration names. Release with image_close.
+int image_open(struct image *im, const struct serai_config *c, struct serai_error *err);
+void image_close(struct image *im);
+
+// ramdisk.c: is this ramdisk (whole file in memory) complete? Formats that are not recognised
+// pass: a guest may take anything. -EINVAL with what is missing and where.
+int ramdisk_check(const uint8_t *data, size_t size, const char *path, struct serai_error *err);

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the files of the library share: the handle, error text, and hypercalls whose arguments
+// go through memory that the hypervisor can reach.
+#pragma once
+
+#include "serai.h"
+
+#include <xencall.h>
+#include <xenforeignmemory.h>
+
+#include <xen/xen.h>
+#include <xen/domctl.h>
+#include <xen/sysctl.h>
+
+enum { XC_PAGE_SIZE = 4096, XC_PAGE_SHIFT = 12 };
+
+struct serai {
+    xencall_handle *call;
+    xenforeignmemory_handle *memory;
+    serai_log_fn *log;
+    void *log_ctx;
+    char *state_dir;
+    char *domain_dir;
+    char *building_dir;
+    char *socket;
+};
+
+// Fills *err (may be NULL) and returns `code`, a negative errno number.
+int err_set(struct serai_error *err, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+// The same with ": <text of errno>" added.
+int err_sys(struct serai_error *err, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void serai_note(struct serai *s, enum serai_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// hypercall.c: each returns the hypervisor's answer (>= 0) or -errno, and copies the argument
+// in and out. No text: the caller knows what it was doing.
+int hc_domctl(struct serai *s, struct xen_domctl *op);
+int hc_sysctl(struct serai *s, struct xen_sysctl *op);
+long hc_memory(struct serai *s, unsigned cmd, void *arg, size_t size);
+int hc_evtchn(struct serai *s, int cmd, void *arg, size_t size);
+int hc_mmuext(struct serai *s, const struct mmuext_op *op, uint32_t domain);
+int hc_version(struct serai *s, int cmd, void *arg, size_t size);
+// Memory that the hypervisor can reach, page-aligned and zeroed; NULL without memory.
+void *hc_alloc(struct serai *s, size_t size);
+void hc_free(struct serai *s, void *p);

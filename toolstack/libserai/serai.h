@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// libserai: manage the domains of a machine that runs Serai (or another hypervisor that
+// speaks Xen's interface 4.17) from its control domain.
+//
+// Ownership: what a function returns through an out-parameter belongs to the caller, who
+// releases it with the function named there. Handles are not thread-safe: use one per thread;
+// any number of processes may work at the same time.
+//
+// Errors are values: functions return 0 or a negative errno number, and when `err` is not
+// NULL they describe the fault in it. The library never prints and never exits; what is worth
+// telling besides errors goes to the log function of the handle.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SERAI_STATE_DIR "/run/serai"
+
+struct serai;
+
+struct serai_error {
+    int code; // the negative errno number that the function returned
+    char text[512];
+};
+
+enum serai_log_level { SERAI_LOG_WARNING, SERAI_LOG_INFO, SERAI_LOG_DEBUG };
+typedef void serai_log_fn(void *ctx, enum serai_log_level level, const char *text);
+
+struct serai_options {
+    const char *state_dir; // NULL: SERAI_STATE_DIR
+    serai_log_fn *log;     // NULL: silent
+    void *log_ctx;
+};
+
+// Opens the hypervisor's devices. `opt` may be NULL. Release with serai_close.
+int serai_open(struct serai **out, const struct serai_options *opt, struct serai_error *err);
+void serai_close(struct serai *s);
+
+// ---- the machine (host.c) ----------------------------------------------------------------
+
+struct serai_host {
+    unsigned version_major, version_minor;
+    char version_extra[16];
+    char compiler[64];
+    char compile_date[32];
+    char capabilities[1024]; // guest interfaces offered, e.g. "xen-3.0-x86_64"
+    char cmdline[1024];
+    unsigned nr_cpus, max_cpu_id, nr_nodes, cores_per_socket, threads_per_core;
+    uint32_t cpu_khz;
+    uint64_t total_pages, free_pages, scrub_pages, claimed_pages; // of 4096 bytes
+    bool pv, hvm, hap, iommu;
+    bool grant_v2;
+    char scheduler[16]; // "credit2", ...
+};
+
+int serai_host_get(struct serai *s, struct serai_host *out, struct serai_error *err);
+// Idle time of each CPU since boot; fills at most `max` entries and says how many.
+int serai_host_idle(struct serai *s, uint64_t *idle_ns, unsigned max, unsigned *count,
+                    struct serai_error *err);
+// The hypervisor's messages; `clear` empties the ring. Release *text with free().
+int serai_host_messages(struct serai *s, bool clear, char **text, size_t *len,
+                        struct serai_error *err);
+// Acts as if the keys had been typed at the hypervisor's console.
+int serai_host_debug_keys(struct serai *s, const char *keys, struct serai_error *err);
+
+// ---- sets of CPUs (cpumap.c) ---------------------------------------------------------------
+
+enum { SERAI_CPUS_MAX = 4096 };
+struct serai_cpumap {
+    uint8_t bits[SERAI_CPUS_MAX / 8];
+};
+
+// Reads "0-3,7,^2", "all" or "none". -EINVAL when malformed.
+int serai_cpumap_parse(const char *text, struct serai_cpumap *out, struct serai_error *err);
+// Writes the shortest form; with nr_cpus not 0 the full set is "all". Returns `text`.
+char *serai_cpumap_format(const struct serai_cpumap *map, unsigned nr_cpus, char *text,
+                          size_t size);
+static inline bool serai_cpumap_has(const struct serai_cpumap *map, unsigned cpu)
+{
+    return cpu < SERAI_CPUS_MAX && (map->bits[cpu / 8] >> (cpu % 8) & 1);
+}
+
+// ---- domains (domain.c) --------------------------------------------------------------------
+
+enum serai_domain_flag {
+    SERAI_DOMAIN_RUNNING = 1 << 0,
+    SERAI_DOMAIN_BLOCKED = 1 << 1,
+    SERAI_DOMAIN_PAUSED = 1 << 2,
+    SERAI_DOMAIN_SHUTDOWN = 1 << 3, // ended by itself: see shutdown_reason
+    SERAI_DOMAIN_DYING = 1 << 4,
+    SERAI_DOMAIN_HVM = 1 << 5,
+    SERAI_DOMAIN_MANAGED = 1 << 6, // has a record in the state directory
+};
+
+enum serai_shutdown {
+    SERAI_SHUTDOWN_POWEROFF = 0,
+    SERAI_SHUTDOWN_REBOOT = 1,
+    SERAI_SHUTDOWN_SUSPEND = 2,
+    SERAI_SHUTDOWN_CRASH = 3,
+    SERAI_SHUTDOWN_WATCHDOG = 4,
+    SERAI_SHUTDOWN_SOFT_RESET = 5,
+};
+
+enum { SERAI_NAME_MAX = 64, SERAI_UUID_TEXT = 37 };
+
+struct serai_domain {
+    uint32_t id;
+    char name[SERAI_NAME_MAX + 1]; // "Domain-0", the record's name or "(unknown)"
+    uint8_t uuid[16];
+    unsigned flags;
+    unsigned shutdown_reason;
+    uint64_t pages, max_pages;
+    uint64_t cpu_ns; // since the domain was created, all virtual CPUs together
+    unsigned online_vcpus, max_vcpus;
+};
+
+// All domains by ascending id. Release *list with free().
+int serai_domain_list(struct serai *s, struct serai_domain **list, size_t *count,
+                      struct serai_error *err);
+// One domain. -ESRCH when there is none with that id.
+int serai_domain_get(struct serai *s, uint32_t id, struct serai_domain *out,
+                     struct serai_error *err);
+// By name or decimal id. -ESRCH, with the nearest name in the text.
+int serai_domain_find(struct serai *s, const char *name, struct serai_domain *out,
+                      struct serai_error *err);
+int serai_domain_pause(struct serai *s, uint32_t id, struct serai_error *err);
+int serai_domain_unpause(struct serai *s, uint32_t id, struct serai_error *err);
+// Ends the domain at once, frees what it held and forgets its record. Returns when the
+// hypervisor has released everything nobody else still maps. Refuses the control domain.
+int serai_domain_destroy(struct serai *s, uint32_t id, struct serai_error *err);
+// -EEXIST when the name is in use, -EINVAL when it is malformed.
+int serai_domain_rename(struct serai *s, uint32_t id, const char *name, struct serai_error *err);
+// Gives the domain another name (NAME-1, NAME-2, ...) and UUID, so that both can be used again.
+// For domains that have ended: nothing is done about them any more (their actions become
+// "preserve").
+int serai_domain_set_aside(struct serai *s, uint32_t id, struct serai_error *err);
+// "poweroff", "reboot", ...
+const char *serai_shutdown_name(unsigned reason);
+char *serai_uuid_format(const uint8_t uuid[16], char text[SERAI_UUID_TEXT]);
+bool serai_uuid_parse(const char *text, uint8_t uuid[16]);
+int serai_uuid_random(uint8_t uuid[16], struct serai_error *err);
+
+// ---- virtual CPUs and shares (vcpu.c, sched.c) ---------------------------------------------
+
+struct serai_vcpu {
+    unsigned id;
+    bool online, blocked, running;
+    unsigned cpu; // where it runs or last ran
+    uint64_t cpu_ns;
+    struct serai_cpumap hard, soft;
+};
+
+// Release *list with free().
+int serai_vcpu_list(struct serai *s, uint32_t domain, struct serai_vcpu **list, size_t *count,
+                    struct serai_error *err);
+// Either map may be NULL (unchanged).
+int serai_vcpu_pin(struct serai *s, uint32_t domain, unsigned vcpu,
+                   const struct serai_cpumap *hard, const struct serai_cpumap *soft,
+                   struct serai_error *err);
+
+enum { SERAI_SCHED_KEEP = -1 };
+struct serai_sched {
+    int weight; // 1 to 65535; the share is proportional to it
+    int cap;    // percent of one CPU, 0: none
+};
+int serai_sched_get(struct serai *s, uint32_t domain, struct serai_sched *out,
+                    struct serai_error *err);
+// Fields that are SERAI_SCHED_KEEP stay as they are.
+int serai_sched_set(struct serai *s, uint32_t domain, const struct serai_sched *in,
+                    struct serai_error *err);
+
+// ---- configuration and creation (config.c, create.c, build_pv.c) ---------------------------
+
+enum serai_action {
+    SERAI_ACTION_DESTROY,
+    SERAI_ACTION_RESTART,
+    SERAI_ACTION_PRESERVE,
+    SERAI_ACTION_RENAME_RESTART, // keep the dead domain under another name, start anew
+};
+
+enum serai_tsc { SERAI_TSC_DEFAULT, SERAI_TSC_EMULATE, SERAI_TSC_NATIVE };
+
+// What a guest is made from. Fill it by hand or with serai_config_load. Strings are owned by
+// the structure and were malloc'ed; release with serai_config_free.
+struct serai_config {
+    char *name;
+    uint8_t uuid[16];
+    bool has_uuid; // false: one is made up
+    char *kernel;  // absolute path
+    char *ramdisk; // absolute path or NULL
+    char *cmdline; // or NULL
+    uint64_t memory_mb, maxmem_mb; // maxmem_mb 0: the same as memory_mb
+    unsigned vcpus, maxvcpus;      // maxvcpus 0: the same as vcpus
+    struct serai_cpumap *cpus;     // hard affinity: none (0), one for all (1), or one per vCPU
+    size_t cpus_count;
+    int cpu_weight, cap; // SERAI_SCHED_KEEP: the scheduler's default
+    enum serai_tsc tsc;
+    enum serai_action on_poweroff, on_reboot, on_crash;
+};
+
+// Reads a configuration file in xl.cfg's syntax; `overrides` are key=value arguments that win
+// over it. Warnings about keys without effect go to the handle's log. `path` may be NULL
+// (overrides alone). Errors name file:line:column. Release *out with serai_config_free.
+int serai_config_load(struct serai *s, const char *path, const char *const *overrides,
+                      size_t count, struct serai_config **out, struct serai_error *err);
+void serai_config_free(struct serai_config *c);
+
+// Called now and then while a guest is built; return false to cancel (-ECANCELED).
+typedef bool serai_progress_fn(void *ctx, const char *step, unsigned percent);
+
+struct serai_create {
+    bool start; // unpause when everything is in place
+    serai_progress_fn *progress;
+    void *progress_ctx;
+};
+
+// Builds a guest. On failure nothing stays behind. `how` may be NULL (stays paused).
+int serai_domain_create(struct serai *s, const struct serai_config *c,
+                        const struct serai_create *how, uint32_t *id, struct serai_error *err);
+// What a domain was created from. -ESRCH without a record. Release with serai_config_free.
+int serai_domain_config(struct serai *s, uint32_t id, struct serai_config **out,
+                        struct serai_error *err);
+// Destroys domains whose creator died half-way and forgets records of domains that are gone.
+// Every create does it first. Returns how many things were cleared away, or an error.
+int serai_sweep(struct serai *s, struct serai_error *err);
+
+// ---- consoles (console.c) ------------------------------------------------------------------
+
+// Where the console ring of a domain is, for a daemon that serves it.
+struct serai_console {
+    uint64_t mfn;
+    uint32_t port; // the guest's end of its event channel
+};
+int serai_console_get(struct serai *s, uint32_t id, struct serai_console *out,
+                      struct serai_error *err);
+// Connects to the console daemon: the descriptor carries raw bytes both ways, beginning with
+// recent output. Close it to detach.
+int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_error *err);
+// Path of the daemon's socket, and of the directory that has one entry per managed domain,
+// named by its id (watch it with inotify to learn of domains that come and go).
+const char *serai_console_socket(const struct serai *s);
+const char *serai_domain_dir(const struct serai *s);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What happens to a guest that has ended.
+#include "lifed.h"
+
+#include "log.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+// A guest that ends this soon after it was made waits for the rest before it is made again, so
+// that one that cannot boot does not keep the machine busy.
+enum { LIFE_MIN_MS = 2000 };
+
+static enum serai_action act_choose(const struct serai_config *c, unsigned reason)
+{
+    switch (reason) {
+    case SERAI_SHUTDOWN_POWEROFF:
+        return c->on_poweroff;
+    case SERAI_SHUTDOWN_REBOOT:
+        return c->on_reboot;
+    case SERAI_SHUTDOWN_SUSPEND:
+        return SERAI_ACTION_PRESERVE; // whoever suspended it knows what comes next
+    }
+    return c->on_crash;
+}
+
+// How long the domain has to wait until it may be made again.
+static uint64_t act_wait_ms(const struct lifed *l, uint32_t id)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    struct timespec now;
+    snprintf(path, sizeof(path), "%s/%u", serai_domain_dir(l->s), id);
+    if (stat(path, &st) || clock_gettime(CLOCK_REALTIME, &now))
+        return 0;
+    int64_t age_ms = (int64_t)(now.tv_sec - st.st_mtim.tv_sec) * 1000 +
+                     (now.tv_nsec - st.st_mtim.tv_nsec) / 1000000;
+    return age_ms >= 0 && age_ms < LIFE_MIN_MS ? (uint64_t)(LIFE_MIN_MS - age_ms) : 0;
+}
+
+static void act_restart(struct lifed *l, const struct serai_domain *d,
+                        const struct serai_config *c, bool keep)
+{
+    struct serai_error err;
+    struct serai_create how = {.start = true};
+    uint32_t id;
+    int ret = keep ? serai_domain_set_aside(l->s, d->id, &err)
+                   : serai_domain_destroy(l->s, d->id, &err);
+    if (!ret)
+        ret = serai_domain_create(l->s, c, &how, &id, &err);
+    if (ret)
+        log_error("%s: cannot be made again: %s", d->name, err.text);
+    else
+        log_info("%s: made again as domain %u", d->name, id);
+}
+
+static void act_on(struct lifed *l, const struct serai_domain *d)
+{
+    struct serai_config *c;
+    struct serai_error err;
+    if (serai_domain_config(l->s, d->id, &c, &err)) {
+        log_error("%s: %s", d->name, err.text);
+        return;
+    }
+    enum serai_action action = act_choose(c, d->shutdown_reason);
+    bool again = action == SERAI_ACTION_RESTART || action == SERAI_ACTION_RENAME_RESTART;
+    uint64_t wait = again ? act_wait_ms(l, d->id) : 0;
+    if (wait) {
+        loop_arm(l->later, wait, 0);
+    } else if (action != SERAI_ACTION_PRESERVE) {
+        log_info("%s (domain %u): ended (%s)", d->name, d->id,
+                 serai_shutdown_name(d->shutdown_reason));
+        if (again)
+            act_restart(l, d, c, action == SERAI_ACTION_RENAME_RESTART);
+        else if (serai_domain_destroy(l->s, d->id, &err))
+            log_error("%s: %s", d->name, err.text);
+    }
+    serai_config_free(c);
+}
+
+void lifed_look(struct lifed *l)
+{
+    struct serai_domain *list;
+    size_t count;
+    struct serai_error err;
+    if (serai_domain_list(l->s, &list, &count, &err)) {
+        log_error("%s", err.text);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        unsigned flags = list[i].flags;
+        if ((flags & SERAI_DOMAIN_SHUTDOWN) && (flags & SERAI_DOMAIN_MANAGED) &&
+            !(flags & SERAI_DOMAIN_DYING))
+            act_on(l, &list[i]);
+    }
+    free(list);
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// lifed(8): does what guests' on_poweroff, on_reboot and on_crash ask for when they end.
+//
+// It keeps nothing in memory that matters: what ended is read from the hypervisor, what is to
+// be done from the records. It may be killed and started again at any time.
+#include "lifed.h"
+
+#include "daemon.h"
+#include "log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <xen/xen.h>
+
+enum { POLL_MS = 5000, POLL_ALONE_MS = 500, SWEEP_MS = 60000 };
+
+static void on_stop(void *arg, uint32_t signo)
+{
+    struct lifed *l = arg;
+    (void)signo;
+    loop_stop(l->loop, 0);
+}
+
+static void on_look(void *arg, uint32_t count)
+{
+    (void)count;
+    lifed_look(arg);
+}
+
+static void on_sweep(void *arg, uint32_t count)
+{
+    struct lifed *l = arg;
+    struct serai_error err;
+    (void)count;
+    if (serai_sweep(l->s, &err) < 0)
+        log_warn("%s", err.text);
+}
+
+static void on_event(void *arg, uint32_t events)
+{
+    struct lifed *l = arg;
+    (void)events;
+    int port = xenevtchn_pending(l->evtchn);
+    if (port < 0)
+        return;
+    xenevtchn_unmask(l->evtchn, (evtchn_port_t)port);
+    lifed_look(l);
+}
+
+static void print_note(void *ctx, enum serai_log_level level, const char *text)
+{
+    (void)ctx;
+    log_message(level == SERAI_LOG_WARNING ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "%s", text);
+}
+
+static int fail(const char *what, int code)
+{
+    log_error("%s: %s", what, strerror(-code));
+    return 1;
+}
+
+// The hypervisor tells one listener of ended domains; when that is another (xenstored), or
+// events are not to be had, looking often has to do.
+static bool listen_for_ends(struct lifed *l)
+{
+    l->evtchn = xenevtchn_open(NULL, 0);
+    if (!l->evtchn) {
+        log_warn("cannot open /dev/xen/evtchn (%s): looking at the guests every %d ms",
+                 strerror(errno), POLL_ALONE_MS);
+        return false;
+    }
+    if (xenevtchn_bind_virq(l->evtchn, VIRQ_DOM_EXC) < 0) {
+        log_info("another program is told of ended guests: looking at them every %d ms",
+                 POLL_ALONE_MS);
+        return false;
+    }
+    return loop_add_fd(l->loop, xenevtchn_fd(l->evtchn), EPOLLIN, on_event, l);
+}
+
+static int serve(struct lifed *l, const char *state_dir)
+{
+    int lock = daemon_lock(state_dir, "lifed");
+    if (lock == -EWOULDBLOCK) {
+        log_error("another lifed is running");
+        return 1;
+    }
+    if (lock < 0)
+        return fail(state_dir, lock);
+    struct loop_source *poll = loop_add_timer(l->loop, on_look, l);
+    struct loop_source *sweep = loop_add_timer(l->loop, on_sweep, l);
+    l->later = loop_add_timer(l->loop, on_look, l);
+    if (!poll || !sweep || !l->later || !loop_add_signal(l->loop, SIGTERM, on_stop, l) ||
+        !loop_add_signal(l->loop, SIGINT, on_stop, l))
+        return fail("event loop", -ENOMEM);
+    uint64_t every = listen_for_ends(l) ? POLL_MS : POLL_ALONE_MS;
+    loop_arm(poll, every, every);
+    loop_arm(sweep, SWEEP_MS, SWEEP_MS);
+    on_sweep(l, 0);
+    lifed_look(l);
+    log_info("ready");
+    return loop_run(l->loop) ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    enum { STATE_DIR = 256 };
+    static const struct option options[] = {{"state-dir", required_argument, NULL, STATE_DIR},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    struct serai_options open = {.state_dir = SERAI_STATE_DIR, .log = print_note};
+    struct lifed l = {0};
+    log_setup("lifed", LOG_LEVEL_INFO, true);
+    for (int opt; (opt = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        if (opt != STATE_DIR) {
+            fprintf(opt == 'h' ? stdout : stderr,
+                    "usage: lifed [--state-dir DIR]\n"
+                    "Acts on on_poweroff, on_reboot and on_crash; runs in the foreground. "
+                    "Manual: lifed(8).\n");
+            return opt == 'h' ? 0 : 2;
+        }
+        open.state_dir = optarg;
+    }
+    if (optind < argc) {
+        log_error("takes no arguments");
+        return 2;
+    }
+    struct serai_error err;
+    l.loop = loop_new();
+    if (!l.loop)
+        return fail("event loop", -errno);
+    if (serai_open(&l.s, &open, &err)) {
+        log_error("%s", err.text);
+        return 1;
+    }
+    int code = serve(&l, open.state_dir);
+    if (l.evtchn)
+        xenevtchn_close(l.evtchn);
+    serai_close(l.s);
+    loop_free(l.loop);
+    return code;
+}
