@@ -16,7 +16,9 @@ MAKEFLAGS += --no-builtin-rules
 
 # ---- hypervisor -----------------------------------------------------------------------------
 HV_LIB    := string.c printf.c number.c bitmap.c heap.c
-HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c console.c console_input.c cmdline.c panic.c symbols.c
+HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c \
+             console.c console_input.c cmdline.c panic.c symbols.c sched.c sched_queue.c \
+             sched_cap.c sched_balance.c sched_params.c sched_op.c vcpu_op.c
 HV_MEMORY := boot_alloc.c
 HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c
@@ -109,6 +111,44 @@ $(O)/guests/%.elf: $(O)/guests/%.c.o $(GUEST_LIB_OBJ) tests/guests/lib/guest.ld
 .PHONY: guests
 guests: $(GUESTS:%=$(O)/guests/%.elf)
 -include $(wildcard $(O)/guests/*.d $(O)/guests/lib/*.d)
+
+# ---- toolstack ------------------------------------------------------------------------------
+TS_BASE     := buf.c cfg.c cfg_parse.c daemon.c file.c json.c log.c loop.c suggest.c
+TS_LIB      := build_pv.c config.c config_keys.c console.c cpumap.c create.c domain.c handle.c host.c \
+               hypercall.c image.c ramdisk.c sched.c state.c vcpu.c
+TS_BUILDER  := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_gzip.c unpack_xz.c unpack_lzma.c \
+               unpack_zstd.c unpack_lz4.c
+TS_CLI      := main.c table.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c cmd_info.c cmd_top.c \
+               cmd_vcpu.c cmd_sched.c
+TS_CONSOLED := main.c guest.c viewer.c ring.c logfile.c
+TS_LIFED    := main.c act.c
+TS_PROGRAMS := serai consoled lifed
+
+TS_LIB_SRC  := $(addprefix toolstack/libserai/,$(TS_LIB)) $(addprefix toolstack/base/,$(TS_BASE)) \
+               $(addprefix builder/,$(TS_BUILDER))
+# Static: the programs run in any control domain, whatever libraries it has.
+TS_LDFLAGS  := -static
+TS_LIBS     := -lxenforeignmemory -lxenevtchn -lxencall -lxentoolcore -lxentoollog -lzstd -llz4 -lz
+TS_CFLAGS   := -std=gnu17 -O2 -g -D_GNU_SOURCE -D__XEN_TOOLS__ -D_FORTIFY_SOURCE=2 \
+               -fstack-protector-strong -Wall -Wextra -Werror -Wstrict-prototypes \
+               -Wmissing-prototypes -Wvla -Itoolstack/base -Itoolstack/libserai -Ibuilder -MMD -MP
+ts_obj = $(patsubst %.c,$(O)/ts/%.o,$(1))
+
+$(O)/ts/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(TS_CFLAGS) -c $< -o $@
+$(O)/toolstack/libserai.a: $(call ts_obj,$(TS_LIB_SRC))
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+$(O)/toolstack/serai: $(call ts_obj,$(addprefix toolstack/cli/,$(TS_CLI))) $(O)/toolstack/libserai.a
+	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
+$(O)/toolstack/consoled: $(call ts_obj,$(addprefix toolstack/consoled/,$(TS_CONSOLED))) $(O)/toolstack/libserai.a
+	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
+$(O)/toolstack/lifed: $(call ts_obj,$(addprefix toolstack/lifed/,$(TS_LIFED))) $(O)/toolstack/libserai.a
+	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
+.PHONY: toolstack
+toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS))
+-include $(wildcard $(O)/ts/*/*.d $(O)/ts/*/*/*.d)
 
 .PHONY: all clean
 all: $(O)/serai.elf $(O)/serai.gz toolstack

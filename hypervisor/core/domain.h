@@ -36,6 +36,7 @@ struct domain {
     bool shut_down;      // ... and are
     bool creation_done;  // first unpause happened
     uint8_t shutdown_code; // SHUTDOWN_*
+    uint8_t latched_code;  // SCHEDOP_shutdown_code: 1 + what the next shutdown reports; 0: none
     int32_t refs;        // domain_get/domain_put; memory is freed at 0
     int32_t pause_count; // > 0: no vCPU runs
     uint32_t controller_pauses; // DOMCTL_pausedomain balance

@@ -37,6 +37,8 @@ bool hypercall_preempt_check(void);
 
 int __must_check vcpu_set_hard_affinity(struct vcpu *v, const unsigned long *cpus);
 int __must_check vcpu_set_soft_affinity(struct vcpu *v, const unsigned long *cpus);
+// SCHEDOP_pin_override: keep v on one CPU (-EBUSY when it is overridden already); < 0: undo.
+int __must_check vcpu_pin_override(struct vcpu *v, int32_t cpu);
 const unsigned long *vcpu_hard_affinity(const struct vcpu *v);
 const unsigned long *vcpu_soft_affinity(const struct vcpu *v);
 int __must_check sched_domctl(struct domain *d, struct xen_domctl_scheduler_op *op);
@@ -46,6 +48,9 @@ int __must_check sched_sysctl(struct xen_sysctl_scheduler_op *op);
 void vcpu_runstate_get(struct vcpu *v, vcpu_runstate_info_t *out);
 uint64_t vcpu_cpu_time(struct vcpu *v);      // ns in RUNSTATE_running
 uint64_t sched_idle_time(unsigned int cpu);  // ns
+
+// Arm v's single-shot timer (VIRQ_TIMER) on the CPU where it runs.
+void vcpu_set_singleshot(struct vcpu *v, stime_t deadline);
 
 // Timer handlers that core/domain.c installs in each vCPU and domain (core/sched_op.c).
 void sched_periodic_timer_fn(void *vcpu);
