@@ -351,6 +351,11 @@ static long domctl_set_target(struct domain *d, struct xen_domctl *op)
     return 0;
 }
 
+static long domctl_set_virq_handler(struct domain *d, struct xen_domctl *op)
+{
+    return evtchn_set_virq_handler(d, op->u.set_virq_handler.virq);
+}
+
 static long domctl_subscribe(struct domain *d, struct xen_domctl *op)
 {
     d->suspend_evtchn = op->u.subscribe.port;
@@ -380,6 +385,7 @@ static const struct domctl_row domctl_ops[] = {
     ROW(resumedomain, domctl_resumedomain),
     ROW(sendtrigger, domctl_sendtrigger),
     ROW(subscribe, domctl_subscribe),
+    ROW(set_virq_handler, domctl_set_virq_handler),
     ROW(set_target, domctl_set_target),
     ROW(setnodeaffinity, domctl_setnodeaffinity),
     ROW(getnodeaffinity, domctl_getnodeaffinity, .copy_back = true),

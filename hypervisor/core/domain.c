@@ -211,6 +211,7 @@ static int domain_create_parts(struct domain *d, const struct xen_domctl_created
     rc = evtchn_domain_init(d);
     if (rc)
         return rc;
+    evtchn_domain_set_limit(d, config->max_evtchn_port);
     return grant_domain_init(d, config->max_grant_frames, config->max_maptrack_frames,
                              config->grant_opts & XEN_DOMCTL_GRANT_version_mask);
 }

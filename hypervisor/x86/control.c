@@ -9,9 +9,9 @@
 #include "x86/arch/guest_access.h"
 #include "x86/arch/io.h"
 #include "x86/arch/time.h"
-#include "x86/boot/boot.h"
 #include "x86/cpu/apic.h"
 #include "x86/cpu/cpuid.h"
+#include "x86/cpu/firmware.h"
 #include "x86/cpu/xstate.h"
 #include "x86/pv/pv.h"
 
@@ -156,7 +156,7 @@ static long platform_firmware_info(struct xen_platform_op *op)
         if (f->index)
             return -ESRCH;
         // Left by the BIOS in its data area (0x417) until real mode was left.
-        f->u.kbd_shift_flags = boot_kbd_shift_flags;
+        f->u.kbd_shift_flags = firmware_kbd_shift_flags;
         return 0;
     case XEN_FW_DISK_INFO:
     case XEN_FW_DISK_MBR_SIGNATURE:
