@@ -19,7 +19,7 @@ HV_LIB    := string.c printf.c number.c bitmap.c heap.c
 HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c \
              console.c console_input.c cmdline.c panic.c symbols.c sched.c sched_queue.c \
              sched_cap.c sched_balance.c sched_params.c sched_op.c vcpu_op.c
-HV_MEMORY := boot_alloc.c
+HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
 HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c
 HV_X86    := control.c
@@ -91,8 +91,12 @@ $(O)/serai.gz: $(O)/serai.elf
 
 # ---- micro guests ---------------------------------------------------------------------------
 GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c
-GUESTS    := load pv_hello pv_hypercalls pv_version pv_mmu_update pv_mmu_va pv_mmuext pv_mmu_refuse \
-             pv_mmu_writable pv_mmu_types pv_m2p
+GUESTS    := evil_flood evil_panic evil_spin evil_triple load pv_cpuid pv_debugregs \
+             pv_descriptors pv_evtchn pv_evtchn_fifo pv_evtchn_smp pv_exchange pv_failsafe \
+             pv_fpu pv_fuzz_hc pv_grant pv_grant_copy pv_grant_many pv_grant_v2 pv_hello \
+             pv_hypercalls pv_ioport pv_ldt pv_m2p pv_memory pv_mmu_refuse pv_mmu_types \
+             pv_mmu_update pv_mmu_va pv_mmu_writable pv_mmuext pv_multicall pv_privop pv_sched \
+             pv_segbase pv_time pv_timer pv_trap_int pv_traps pv_user pv_vcpu pv_version
 
 GUEST_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone \
                 -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables \
@@ -149,6 +153,67 @@ $(O)/toolstack/lifed: $(call ts_obj,$(addprefix toolstack/lifed/,$(TS_LIFED))) $
 .PHONY: toolstack
 toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS))
 -include $(wildcard $(O)/ts/*/*.d $(O)/ts/*/*/*.d)
+
+# ---- unit tests and fuzzers -------------------------------------------------------------------
+# tests/unit/NAME.c and the real sources that it tests, as a host program with sanitizers.
+BUILDER_SRC := $(wildcard builder/*.c)
+EMULATE_SRC := $(addprefix hypervisor/x86/emulate/,$(HV_EMULATE))
+UNPACK_LIBS := -llzma -lz -lzstd -llz4
+
+UNIT_TESTS := builder_elf builder_notes builder_unpack builder_layout emulate_decode \
+              emulate_execute emulate_native
+UNIT_SRC_builder_elf     := tests/unit/kernel_image.c builder/elf.c
+UNIT_SRC_builder_notes   := tests/unit/kernel_image.c builder/elf.c builder/notes.c
+UNIT_SRC_builder_unpack  := tests/unit/kernel_image.c $(BUILDER_SRC)
+UNIT_LIB_builder_unpack  := $(UNPACK_LIBS)
+UNIT_SRC_builder_layout  := tests/unit/kernel_image.c builder/elf.c builder/notes.c \
+                            builder/pv_layout.c
+UNIT_SRC_emulate_decode  := $(EMULATE_SRC)
+UNIT_SRC_emulate_execute := $(EMULATE_SRC)
+UNIT_SRC_emulate_native  := $(EMULATE_SRC)
+
+UNIT_CFLAGS := -std=gnu17 -g -O1 $(WARN) -Wno-unused-parameter -Wno-missing-prototypes \
+               -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+               -I. -Ihypervisor -Itests/unit
+
+.SECONDEXPANSION:
+$(O)/unit/%: tests/unit/%.c $$(UNIT_SRC_$$*) $(wildcard tests/unit/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_CFLAGS_$*) -MMD -MP -MF $@.d -o $@ $(filter %.c,$^) -lcmocka \
+		$(UNIT_LIB_$*)
+.PHONY: unit
+unit: $(UNIT_TESTS:%=$(O)/unit/%)
+	@failed=; for t in $^; do echo "== $${t##*/}"; \
+		$$t > $$t.log 2>&1 || { cat $$t.log; failed="$$failed $${t##*/}"; }; done; \
+	if [ -n "$$failed" ]; then echo "unit tests failed:$$failed"; exit 1; fi
+
+# One libFuzzer target per parser of untrusted bytes; corpora grow in $(O)/fuzz.
+FUZZ_TARGETS := elf_notes bzimage unpack_xz unpack_gzip unpack_zstd unpack_lz4 emulate
+FUZZ_SRC_elf_notes   := builder/elf.c builder/notes.c builder/pv_layout.c
+FUZZ_SRC_bzimage     := $(BUILDER_SRC)
+FUZZ_LIB_bzimage     := $(UNPACK_LIBS)
+FUZZ_SRC_unpack_xz   := builder/unpack_xz.c builder/unpack_lzma.c
+FUZZ_SRC_unpack_gzip := builder/unpack_gzip.c
+FUZZ_LIB_unpack_gzip := -lz
+FUZZ_SRC_unpack_zstd := builder/unpack_zstd.c
+FUZZ_LIB_unpack_zstd := -lzstd
+FUZZ_SRC_unpack_lz4  := builder/unpack_lz4.c
+FUZZ_LIB_unpack_lz4  := -llz4
+FUZZ_SRC_emulate     := $(EMULATE_SRC)
+
+FUZZ_CFLAGS := $(filter-out -fsanitize=%,$(UNIT_CFLAGS)) -O2 -Itests/fuzz \
+               -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+
+$(O)/fuzz/%: tests/fuzz/%.c $$(FUZZ_SRC_$$*) $(wildcard tests/fuzz/*.h)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c,$^) $(FUZZ_LIB_$*)
+.PHONY: fuzz
+fuzz: $(FUZZ_TARGETS:%=$(O)/fuzz/%)
+	@for t in $^; do echo "== $${t##*/}"; mkdir -p $$t.corpus; \
+		(cd $(O)/fuzz && ./$${t##*/} -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+			-rss_limit_mb=3000 $${t##*/}.corpus) > $$t.log 2>&1 || \
+		{ tail -40 $$t.log; echo "fuzz target $${t##*/} failed"; exit 1; }; done
+-include $(wildcard $(O)/unit/*.d $(O)/fuzz/*.d)
 
 .PHONY: all clean
 all: $(O)/serai.elf $(O)/serai.gz toolstack

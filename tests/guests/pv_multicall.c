@@ -88,11 +88,9 @@ static void with_batches(void)
 
 static void bad_lists(void)
 {
-    static multicall_entry_t m[2];
-
     is_error(hc_multicall((void *)0x1000, 1), "a list that is not mapped");
     is_error(hc_multicall((void *)HYPERVISOR_VIRT_START, 1), "a list in the hypervisor");
-    is_error(hc_multicall(m, 0x10000000), "an absurd count");
+    is_error(hc_multicall((void *)HYPERVISOR_VIRT_START, ~0U), "an absurd count of them");
     pte_set(SCRATCH_VA, make_pte(pfn_to_mfn(frame_take()), PTE_RW_DATA));
     pte_set(SCRATCH_VA + PAGE_SIZE, 0);
     put((multicall_entry_t *)(SCRATCH_VA + PAGE_SIZE - 64), __HYPERVISOR_xen_version,

@@ -57,9 +57,13 @@ static void singleshot(void)
     clock_spin(5 * MS);
     is(event_count[timer], 0, "not early");
     ok(wait_events(1, 1000 * MS), "it comes");
-    is(one_shot(clock_now() - MS, VCPU_SSHOTTMR_future), -XEN_ETIME, "future flag, time passed");
-    is(one_shot(clock_now() + MS, VCPU_SSHOTTMR_future), 0, "future flag, time to come");
-    ok(wait_events(2, 1000 * MS), "it comes");
+    // The hypervisor may ignore the flag: then the event comes at once.
+    is_either(one_shot(clock_now() - MS, VCPU_SSHOTTMR_future), -XEN_ETIME, 0,
+              "future flag, time passed");
+    clock_spin(2 * MS);
+    event_count[timer] = 0;
+    is(one_shot(clock_now() + 20 * MS, VCPU_SSHOTTMR_future), 0, "future flag, time to come");
+    ok(wait_events(1, 1000 * MS), "it comes");
     event_count[timer] = 0;
     one_shot(clock_now() + 5 * MS, 0);
     is(hc_vcpu_op(VCPUOP_stop_singleshot_timer, 0, NULL), 0, "stop_singleshot_timer");

@@ -52,6 +52,7 @@ static void bring_up(void)
 
 static void down_and_up(void)
 {
+    counter = 0;
     smp_post(1, go_down, NULL);
     ok(wait_counter(1), "it goes down");
     clock_spin(5 * MS);
