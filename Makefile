@@ -156,9 +156,11 @@ toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS))
 
 # ---- unit tests and fuzzers -------------------------------------------------------------------
 # tests/unit/NAME.c and the real sources that it tests, as a host program with sanitizers.
-BUILDER_SRC := $(wildcard builder/*.c)
+BUILDER_SRC := $(addprefix builder/,$(BUILDER) unpack_gzip.c unpack_zstd.c unpack_lz4.c)
 EMULATE_SRC := $(addprefix hypervisor/x86/emulate/,$(HV_EMULATE))
 UNPACK_LIBS := -llzma -lz -lzstd -llz4
+TEST_HDR    := $(wildcard tests/unit/*.h tests/fuzz/*.h builder/*.h hypervisor/*/*.h \
+               hypervisor/x86/*/*.h)
 
 UNIT_TESTS := builder_elf builder_notes builder_unpack builder_layout emulate_decode \
               emulate_execute emulate_native
@@ -168,18 +170,18 @@ UNIT_SRC_builder_unpack  := tests/unit/kernel_image.c $(BUILDER_SRC)
 UNIT_LIB_builder_unpack  := $(UNPACK_LIBS)
 UNIT_SRC_builder_layout  := tests/unit/kernel_image.c builder/elf.c builder/notes.c \
                             builder/pv_layout.c
-UNIT_SRC_emulate_decode  := $(EMULATE_SRC)
-UNIT_SRC_emulate_execute := $(EMULATE_SRC)
-UNIT_SRC_emulate_native  := $(EMULATE_SRC)
+UNIT_SRC_emulate_decode  := tests/unit/emulate_host.c $(EMULATE_SRC)
+UNIT_SRC_emulate_execute := tests/unit/emulate_host.c $(EMULATE_SRC)
+UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 UNIT_CFLAGS := -std=gnu17 -g -O1 $(WARN) -Wno-unused-parameter -Wno-missing-prototypes \
                -fsanitize=address,undefined -fno-sanitize-recover=undefined \
                -I. -Ihypervisor -Itests/unit
 
 .SECONDEXPANSION:
-$(O)/unit/%: tests/unit/%.c $$(UNIT_SRC_$$*) $(wildcard tests/unit/*.h)
+$(O)/unit/%: tests/unit/%.c $$(UNIT_SRC_$$*) $(TEST_HDR)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_CFLAGS) $(UNIT_CFLAGS_$*) -MMD -MP -MF $@.d -o $@ $(filter %.c,$^) -lcmocka \
+	$(CC) $(UNIT_CFLAGS) $(UNIT_CFLAGS_$*) -o $@ $(filter %.c,$^) -lcmocka \
 		$(UNIT_LIB_$*)
 .PHONY: unit
 unit: $(UNIT_TESTS:%=$(O)/unit/%)
@@ -204,16 +206,15 @@ FUZZ_SRC_emulate     := $(EMULATE_SRC)
 FUZZ_CFLAGS := $(filter-out -fsanitize=%,$(UNIT_CFLAGS)) -O2 -Itests/fuzz \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 
-$(O)/fuzz/%: tests/fuzz/%.c $$(FUZZ_SRC_$$*) $(wildcard tests/fuzz/*.h)
+$(O)/fuzz/%: tests/fuzz/%.c $$(FUZZ_SRC_$$*) $(TEST_HDR)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -MMD -MP -MF $@.d -o $@ $(filter %.c,$^) $(FUZZ_LIB_$*)
+	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(FUZZ_LIB_$*)
 .PHONY: fuzz
 fuzz: $(FUZZ_TARGETS:%=$(O)/fuzz/%)
 	@for t in $^; do echo "== $${t##*/}"; mkdir -p $$t.corpus; \
 		(cd $(O)/fuzz && ./$${t##*/} -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
 			-rss_limit_mb=3000 $${t##*/}.corpus) > $$t.log 2>&1 || \
 		{ tail -40 $$t.log; echo "fuzz target $${t##*/} failed"; exit 1; }; done
--include $(wildcard $(O)/unit/*.d $(O)/fuzz/*.d)
 
 .PHONY: all clean
 all: $(O)/serai.elf $(O)/serai.gz toolstack

@@ -258,11 +258,21 @@ static int config_actions(const struct cfg *cfg, struct serai_config *c, struct 
     return ret;
 }
 
+static int config_name(const struct cfg *cfg, struct serai_config *c, struct cfg_error *err)
+{
+    struct serai_error why;
+    int ret = config_copy(cfg, "name", &c->name, err);
+    if (ret || !c->name || !config_name_check(c->name, &why))
+        return ret;
+    const struct cfg_entry *e = cfg_find(cfg, "name");
+    return cfg_fail(cfg, e, &e->value, err, "%s", why.text);
+}
+
 static int config_from_cfg(const struct cfg *cfg, struct serai_config *c, struct cfg_error *err)
 {
     int ret = config_type(cfg, err);
     if (!ret)
-        ret = config_copy(cfg, "name", &c->name, err);
+        ret = config_name(cfg, c, err);
     if (!ret)
         ret = config_uuid(cfg, c, err);
     if (!ret)

@@ -128,6 +128,17 @@ static int create_limits(struct create *m, struct serai_error *err)
     return ret < 0 ? err_sys(err, ret, "tsc_mode: refused by the hypervisor") : 0;
 }
 
+static int create_pin(struct create *m, unsigned vcpu, const struct serai_cpumap *map,
+                      struct serai_error *err)
+{
+    char text[128];
+    int ret = serai_vcpu_pin(m->s, m->id, vcpu, map, NULL, err);
+    if (ret == -EINVAL)
+        return err_set(err, ret, "cpus: virtual CPU %u: none of the CPUs %s is there", vcpu,
+                       serai_cpumap_format(map, 0, text, sizeof(text)));
+    return ret;
+}
+
 static int create_schedule(struct create *m, struct serai_error *err)
 {
     const struct serai_config *c = &m->config;
@@ -138,7 +149,7 @@ static int create_schedule(struct create *m, struct serai_error *err)
     for (unsigned v = 0; !ret && c->cpus_count && v < create_max_vcpus(c); v++) {
         // One map is for all; of several, those without one stay free.
         if (c->cpus_count == 1 || v < c->cpus_count)
-            ret = serai_vcpu_pin(m->s, m->id, v, &c->cpus[c->cpus_count == 1 ? 0 : v], NULL, err);
+            ret = create_pin(m, v, &c->cpus[c->cpus_count == 1 ? 0 : v], err);
     }
     return ret;
 }
