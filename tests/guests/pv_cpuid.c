@@ -11,9 +11,7 @@ static struct leaf forced(uint32_t leaf, uint32_t sub)
 {
     struct leaf r;
 
-    __asm__ volatile(XEN_CPUID
-                     : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d)
-                     : "a"(leaf), "c"(sub));
+    __asm__ volatile(XEN_CPUID : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
     return r;
 }
 
@@ -21,9 +19,7 @@ static struct leaf plain(uint32_t leaf, uint32_t sub)
 {
     struct leaf r;
 
-    __asm__ volatile("cpuid"
-                     : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d)
-                     : "a"(leaf), "c"(sub));
+    __asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(sub));
     return r;
 }
 
@@ -34,8 +30,7 @@ static void hypervisor_leaves(void)
     ok(r.b == XEN_CPUID_SIGNATURE_EBX && r.c == XEN_CPUID_SIGNATURE_ECX &&
            r.d == XEN_CPUID_SIGNATURE_EDX,
        "the signature");
-    ok(r.a >= 0x40000002 && r.a <= 0x40000000 + XEN_CPUID_MAX_NUM_LEAVES,
-       "the highest leaf");
+    ok(r.a >= 0x40000002 && r.a <= 0x40000000 + XEN_CPUID_MAX_NUM_LEAVES, "the highest leaf");
     is(forced(0x40000001, 0).a, 4 << 16 | 17, "version 4.17");
     is(forced(0x40000002, 0).a, 1, "one hypercall page");
     ok(forced(0x40000002, 0).c & XEN_CPUID_FEAT1_MMU_PT_UPDATE_PRESERVE_AD, "preserve_ad");
@@ -43,8 +38,8 @@ static void hypervisor_leaves(void)
     tap_note("time: mode %x/%u, %u kHz", r.a, r.b, r.c);
     r = forced(0x40000005, 0);
     tap_note("leaf 5: %x %x %x %x", r.a, r.b, r.c, r.d);
-    ok(1UL << (r.b & XEN_CPUID_MACHINE_ADDRESS_WIDTH_MASK) >
-               va_to_mfn((void *)start_info->pt_base) << PAGE_SHIFT ||
+    ok(1UL << (r.b & XEN_CPUID_MACHINE_ADDRESS_WIDTH_MASK) > va_to_mfn((void *)start_info->pt_base)
+                                                                 << PAGE_SHIFT ||
            forced(0x40000000, 0).a < 0x40000005,
        "the machine address width covers our memory");
 }

@@ -2,9 +2,9 @@
 // set_gdt, update_descriptor, what a descriptor may be; segments loaded from the result.
 #include "lib/guest.h"
 
-#define DATA3  0x00cff2000000ffffUL // data, level 3, 4 GiB
-#define CODE32 0x00cffa000000ffffUL
-#define CODE64 0x00affa000000ffffUL
+#define DATA3   0x00cff2000000ffffUL // data, level 3, 4 GiB
+#define CODE32  0x00cffa000000ffffUL
+#define CODE64  0x00affa000000ffffUL
 #define TYPE(x) ((uint64_t)(x) << 40)
 
 static struct trap t;

@@ -25,7 +25,8 @@ static void binding(void)
     status((evtchn_port_t)a, &st);
     is(st.u.interdomain.port, b, "and back");
     is(st.vcpu, 0, "vCPU 0");
-    is_error(event_bind_interdomain(DOMID_SELF, (evtchn_port_t)a), "a bound port is not bound again");
+    is_error(event_bind_interdomain(DOMID_SELF, (evtchn_port_t)a),
+             "a bound port is not bound again");
     is(event_close((evtchn_port_t)b), 0, "close one end");
     status((evtchn_port_t)a, &st);
     is(st.status, EVTCHNSTAT_unbound, "the other is unbound");

@@ -20,9 +20,9 @@ static void take(unsigned int queue)
     event_word_t old = *w;
 
     // Clear LINKED and the link in one step; the link read is the next in the queue.
-    while (!__atomic_compare_exchange_n(
-        w, &old, old & ~((1U << EVTCHN_FIFO_LINKED) | EVTCHN_FIFO_LINK_MASK), false,
-        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    while (!__atomic_compare_exchange_n(w, &old,
+                                        old & ~((1U << EVTCHN_FIFO_LINKED) | EVTCHN_FIFO_LINK_MASK),
+                                        false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         ;
     heads[queue] = old & EVTCHN_FIFO_LINK_MASK;
     if ((old & 1U << EVTCHN_FIFO_PENDING) && !(old & 1U << EVTCHN_FIFO_MASKED)) {
@@ -197,8 +197,10 @@ static void beyond_one_page(void)
         event_send((evtchn_port_t)p);
         is(event_count[p], 1, "that work");
     }
-    is_error(page_set_ro((void *)array[0]) || mmuext(MMUEXT_PIN_L1_TABLE, va_to_mfn((void *)array[0]))
-                 ? -1 : 0,
+    is_error(page_set_ro((void *)array[0]) ||
+                     mmuext(MMUEXT_PIN_L1_TABLE, va_to_mfn((void *)array[0]))
+                 ? -1
+                 : 0,
              "the array page is held writable");
     page_set_rw((void *)array[0]);
 }

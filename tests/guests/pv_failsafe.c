@@ -13,8 +13,8 @@ static void bad_selector_after_iret(void)
 {
     static uint64_t gdt[512] __attribute__((aligned(4096)));
     unsigned long mfn = va_to_mfn(gdt);
-    uint64_t frame[6] = {0, (uint64_t)user_ud2, FLAT_USER_CS64, 0x202, (uint64_t)stack + 1024,
-                         FLAT_USER_SS64};
+    uint64_t frame[6] = {0,     (uint64_t)user_ud2,     FLAT_USER_CS64,
+                         0x202, (uint64_t)stack + 1024, FLAT_USER_SS64};
 
     // A data segment of ours, loaded into es, then taken away under it.
     gdt[3] = 0x00cff2000000ffff;
@@ -35,8 +35,8 @@ static void bad_selector_after_iret(void)
 
 static void bad_frames(void)
 {
-    uint64_t frame[6] = {0, (uint64_t)user_ud2, 0x1233, 0x202, (uint64_t)stack + 1024,
-                         FLAT_USER_SS64};
+    uint64_t frame[6] = {0,     (uint64_t)user_ud2,     0x1233,
+                         0x202, (uint64_t)stack + 1024, FLAT_USER_SS64};
 
     CATCH(t, iret_frame(frame));
     ok(t.vector == VEC_FAILSAFE || t.vector == 13, "a code selector that is not there");

@@ -5,8 +5,8 @@
 #include "lib/guest.h"
 
 static uint64_t state;
-static uint8_t *buffer;      // argument structures live here
-static uint64_t *victim;     // a page whose type changes all the time
+static uint8_t *buffer;  // argument structures live here
+static uint64_t *victim; // a page whose type changes all the time
 static unsigned long frames[16];
 static bool trace;
 
@@ -73,10 +73,26 @@ static unsigned long any_va(void)
 
 static unsigned long any_value(void)
 {
-    static const unsigned long edge[] = {0, 1, 2, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fffffff,
-                                         0x80000000, 0xffffffff, 0x7fffffffffffffff,
-                                         0x8000000000000000, ~0UL, 0x7ff0, 0x7ff1, 0x7ff2,
-                                         0x7ff4, 4096, 512, 65536};
+    static const unsigned long edge[] = {0,
+                                         1,
+                                         2,
+                                         0x7f,
+                                         0xff,
+                                         0x7fff,
+                                         0xffff,
+                                         0x7fffffff,
+                                         0x80000000,
+                                         0xffffffff,
+                                         0x7fffffffffffffff,
+                                         0x8000000000000000,
+                                         ~0UL,
+                                         0x7ff0,
+                                         0x7ff1,
+                                         0x7ff2,
+                                         0x7ff4,
+                                         4096,
+                                         512,
+                                         65536};
 
     switch (below(6)) {
     case 0:
@@ -117,7 +133,8 @@ static bool excluded(unsigned int nr, unsigned long a, unsigned long b)
 
     if (nr == __HYPERVISOR_iret || nr == __HYPERVISOR_set_trap_table ||
         nr == __HYPERVISOR_set_callbacks || nr == __HYPERVISOR_callback_op ||
-        nr == __HYPERVISOR_stack_switch || nr == __HYPERVISOR_kexec_op)
+        nr == __HYPERVISOR_stack_switch || nr == __HYPERVISOR_kexec_op ||
+        nr == __HYPERVISOR_multicall) // any_multicall() makes its own
         return true;
     if (nr == __HYPERVISOR_sched_op || nr == __HYPERVISOR_sched_op_compat)
         return cmd == SCHEDOP_shutdown || cmd == SCHEDOP_block || cmd == SCHEDOP_poll ||
@@ -126,8 +143,9 @@ static bool excluded(unsigned int nr, unsigned long a, unsigned long b)
         return cmd == VCPUOP_down || cmd == VCPUOP_register_vcpu_info;
     if (nr == __HYPERVISOR_console_io)
         return true; // only noise
-    if (nr == __HYPERVISOR_domctl || nr == __HYPERVISOR_platform_op ||
-        nr == __HYPERVISOR_sysctl || nr == __HYPERVISOR_physdev_op)
+    if (nr == __HYPERVISOR_domctl || nr == __HYPERVISOR_platform_op || nr == __HYPERVISOR_sysctl ||
+        nr == __HYPERVISOR_physdev_op || nr == __HYPERVISOR_physdev_op_compat ||
+        nr == __HYPERVISOR_xenoprof_op)
         return start_info->flags & SIF_INITDOMAIN && !arg_present("privileged");
     (void)b;
     return false;
@@ -170,8 +188,7 @@ static void any_multicall(void)
         m[i].op = below(56);
         for (int j = 0; j < 6; j++)
             m[i].args[j] = any_value();
-        if (excluded((unsigned int)m[i].op, m[i].args[0], m[i].args[1]) ||
-            m[i].op == __HYPERVISOR_multicall)
+        if (excluded((unsigned int)m[i].op, m[i].args[0], m[i].args[1]))
             m[i].op = __HYPERVISOR_xen_version;
     }
     fill_buffer();
@@ -196,8 +213,7 @@ static void mmu_updates(void)
     }
     if (trace)
         print("# mmu_update\n");
-    hc_mmu_update(u, (unsigned int)below(17), NULL,
-                  one_in(8) ? (unsigned int)rnd() : DOMID_SELF);
+    hc_mmu_update(u, (unsigned int)below(17), NULL, one_in(8) ? (unsigned int)rnd() : DOMID_SELF);
 }
 
 static void mmuext_ops(void)

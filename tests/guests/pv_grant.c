@@ -118,7 +118,8 @@ static void contains_pte(void)
     gnttab_unmap_grant_ref_t u;
 
     grant(22, page, GTF_permit_access);
-    m = map(22, pte_maddr(WINDOW, 1), GNTMAP_host_map | GNTMAP_contains_pte | GNTMAP_guest_avail_mask);
+    m = map(22, pte_maddr(WINDOW, 1),
+            GNTMAP_host_map | GNTMAP_contains_pte | GNTMAP_guest_avail_mask);
     is(m.status, 0, "map through the address of the entry");
     is(*(volatile uint64_t *)WINDOW, page[0], "its content");
     u = (gnttab_unmap_grant_ref_t){.host_addr = pte_maddr(WINDOW, 1), .handle = m.handle};

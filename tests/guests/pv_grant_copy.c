@@ -31,8 +31,8 @@ static void grant(grant_ref_t ref, void *what, unsigned int flags)
 
 static gnttab_copy_t by_frame(void)
 {
-    gnttab_copy_t c = {.source = {.domid = DOMID_SELF}, .dest = {.domid = DOMID_SELF},
-                       .len = PAGE_SIZE};
+    gnttab_copy_t c = {
+        .source = {.domid = DOMID_SELF}, .dest = {.domid = DOMID_SELF}, .len = PAGE_SIZE};
 
     c.source.u.gmfn = va_to_mfn(from);
     c.dest.u.gmfn = va_to_mfn(to);
@@ -91,7 +91,8 @@ static void grants(void)
     c.dest.domid = self;
     is(copy(&c), 0, "from a grant to a grant");
     is(memcmp(from, to, PAGE_SIZE), 0, "copied");
-    ok(table[10].flags == (GTF_permit_access | GTF_readonly) && table[11].flags == GTF_permit_access,
+    ok(table[10].flags == (GTF_permit_access | GTF_readonly) &&
+           table[11].flags == GTF_permit_access,
        "no flag stays");
     c.dest.u.ref = 10;
     c.source.u.ref = 11;
@@ -129,7 +130,8 @@ static void cache_flush(void)
     gnttab_cache_flush_t f = {.op = GNTTAB_CACHE_CLEAN, .length = 64};
 
     f.a.dev_bus_addr = va_to_mfn(from) << 12;
-    is_either(hc_grant_table_op(GNTTABOP_cache_flush, &f, 1), 0, -XEN_EPERM, "cache_flush of own frame");
+    is_either(hc_grant_table_op(GNTTABOP_cache_flush, &f, 1), 0, -XEN_EPERM,
+              "cache_flush of own frame");
     f.op = GNTTAB_CACHE_CLEAN | GNTTAB_CACHE_SOURCE_GREF;
     f.a.ref = 0xffffffff;
     is_error(hc_grant_table_op(GNTTABOP_cache_flush, &f, 1), "of a reference out of range");

@@ -104,8 +104,8 @@ static void mapping(void)
 
 static void sub_pages(void)
 {
-    gnttab_copy_t c = {.source = {.domid = self}, .dest = {.domid = DOMID_SELF},
-                       .flags = GNTCOPY_source_gref};
+    gnttab_copy_t c = {
+        .source = {.domid = self}, .dest = {.domid = DOMID_SELF}, .flags = GNTCOPY_source_gref};
     uint8_t *to = page_alloc();
 
     ((uint8_t *)page)[200] = 0x99;

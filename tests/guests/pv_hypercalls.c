@@ -80,12 +80,12 @@ static void unknown_subops(void)
 static void bad_pointers(void)
 {
     static const unsigned long bad[] = {
-        0x1000,                      // unmapped
-        0x7ffffffff000,              // last page of the lower half
-        0x800000000000,              // not canonical
-        HYPERVISOR_VIRT_START,       // the hypervisor's own
-        HYPERVISOR_VIRT_END - 8,     // straddles its end
-        0xffffffffffffffff,          // wraps
+        0x1000,                  // unmapped
+        0x7ffffffff000,          // last page of the lower half
+        0x800000000000,          // not canonical
+        HYPERVISOR_VIRT_START,   // the hypervisor's own
+        HYPERVISOR_VIRT_END - 8, // straddles its end
+        0xffffffffffffffff,      // wraps
     };
 
     for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -112,20 +112,19 @@ static void registers_survive(void)
 {
     long rc;
 
-    __asm__ volatile("mov %[b], %%rbx; mov %[c], %%r12; mov %[d], %%r13; mov %[e], %%r14\n"
-                     "mov %[f], %%r15; push %%rbp; mov $0x6666, %%rbp\n"
-                     "syscall\n"
-                     "xor $0x1111, %%rbx; xor $0x2222, %%r12; xor $0x3333, %%r13\n"
-                     "xor $0x4444, %%r14; xor $0x5555, %%r15; xor $0x6666, %%rbp\n"
-                     "mov %%rbp, %%rdx; pop %%rbp; or %%rbx, %%rdx; or %%r12, %%rdx\n"
-                     "or %%r13, %%rdx; or %%r14, %%rdx; or %%r15, %%rdx\n"
-                     "mov %%rdx, %%rax\n"
-                     : "=a"(rc)
-                     : "a"((unsigned long)__HYPERVISOR_xen_version), "D"(0UL), "S"(0UL),
-                       [b] "i"(0x1111), [c] "i"(0x2222), [d] "i"(0x3333), [e] "i"(0x4444),
-                       [f] "i"(0x5555)
-                     : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-                       "memory");
+    __asm__ volatile(
+        "mov %[b], %%rbx; mov %[c], %%r12; mov %[d], %%r13; mov %[e], %%r14\n"
+        "mov %[f], %%r15; push %%rbp; mov $0x6666, %%rbp\n"
+        "syscall\n"
+        "xor $0x1111, %%rbx; xor $0x2222, %%r12; xor $0x3333, %%r13\n"
+        "xor $0x4444, %%r14; xor $0x5555, %%r15; xor $0x6666, %%rbp\n"
+        "mov %%rbp, %%rdx; pop %%rbp; or %%rbx, %%rdx; or %%r12, %%rdx\n"
+        "or %%r13, %%rdx; or %%r14, %%rdx; or %%r15, %%rdx\n"
+        "mov %%rdx, %%rax\n"
+        : "=a"(rc)
+        : "a"((unsigned long)__HYPERVISOR_xen_version), "D"(0UL), "S"(0UL), [b] "i"(0x1111),
+          [c] "i"(0x2222), [d] "i"(0x3333), [e] "i"(0x4444), [f] "i"(0x5555)
+        : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
     is(rc, 0, "callee-saved registers survive a hypercall");
 }
 

@@ -52,7 +52,7 @@ static void bitmap(void)
     struct physdev_set_iobitmap s = {.nr_ports = 65536};
 
     memset(map, 0xff, sizeof(map));
-    map[0x61 / 8] &= (uint8_t)~(1 << (0x61 % 8));
+    map[0x61 / 8] &= (uint8_t) ~(1 << (0x61 % 8));
     set_xen_guest_handle(s.bitmap, map);
     is(hc_physdev_op(PHYSDEVOP_set_iobitmap, &s), 0, "set a bitmap");
     is(user_reads(0x61), VEC_SYSCALL, "user mode may read the open port");
@@ -75,10 +75,7 @@ static void control_domain(void)
     ok(true, "out to the POST port");
     CATCH(t, __asm__ volatile("inl %%dx, %%eax" : "=a"(v) : "d"((uint16_t)0xcf8)));
     is(t.vector, -1, "in, 32 bits");
-    CATCH(t, __asm__ volatile("cld; rep insb"
-                              :
-                              : "d"(0x61), "D"(buf), "c"(4L)
-                              : "memory"));
+    CATCH(t, __asm__ volatile("cld; rep insb" : : "d"(0x61), "D"(buf), "c"(4L) : "memory"));
     is(t.vector, -1, "rep insb");
     CATCH(t, __asm__ volatile("cld; mov $2, %%ecx; rep outsb"
                               :

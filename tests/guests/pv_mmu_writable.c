@@ -52,10 +52,7 @@ static void locked_writes(void)
     CATCH(t, {
         uint64_t expect = a;
 
-        __asm__ volatile("lock cmpxchgq %2, %1"
-                         : "+a"(expect), "+m"(*entry)
-                         : "r"(b)
-                         : "memory");
+        __asm__ volatile("lock cmpxchgq %2, %1" : "+a"(expect), "+m"(*entry) : "r"(b) : "memory");
         old = expect;
     });
     is(t.vector, -1, "cmpxchg that succeeds");
@@ -64,10 +61,7 @@ static void locked_writes(void)
     CATCH(t, {
         uint64_t expect = 1;
 
-        __asm__ volatile("lock cmpxchgq %2, %1"
-                         : "+a"(expect), "+m"(*entry)
-                         : "r"(a)
-                         : "memory");
+        __asm__ volatile("lock cmpxchgq %2, %1" : "+a"(expect), "+m"(*entry) : "r"(a) : "memory");
         old = expect;
     });
     is(t.vector, -1, "cmpxchg that fails");

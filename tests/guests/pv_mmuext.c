@@ -12,8 +12,8 @@ static void build_chain(void)
     data_mfn = pfn_to_mfn(frame_take());
     for (int l = 1; l <= 4; l++) {
         table[l] = page_alloc();
-        table[l][0] = l == 1 ? make_pte(data_mfn, PTE_RW_DATA)
-                             : make_pte(va_to_mfn(table[l - 1]), PTE_TABLE);
+        table[l][0] =
+            l == 1 ? make_pte(data_mfn, PTE_RW_DATA) : make_pte(va_to_mfn(table[l - 1]), PTE_TABLE);
     }
 }
 

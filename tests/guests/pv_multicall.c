@@ -31,7 +31,8 @@ static void effects(void)
     mmuext_op_t flush = {.cmd = MMUEXT_TLB_FLUSH_LOCAL};
 
     map_page(SCRATCH_VA, 0);
-    put(&m[0], __HYPERVISOR_update_va_mapping, SCRATCH_VA, make_pte(a, PTE_RW_DATA), UVMF_INVLPG, 0);
+    put(&m[0], __HYPERVISOR_update_va_mapping, SCRATCH_VA, make_pte(a, PTE_RW_DATA), UVMF_INVLPG,
+        0);
     put(&m[1], __HYPERVISOR_update_va_mapping, SCRATCH_VA, make_pte(b, PTE_RW_DATA), UVMF_NONE, 0);
     put(&m[2], __HYPERVISOR_mmuext_op, (unsigned long)&flush, 1, 0, DOMID_SELF);
     is(hc_multicall(m, 3), 0, "map, map, flush");
@@ -80,7 +81,8 @@ static void with_batches(void)
     for (unsigned int i = 0; i < N; i++)
         u[i] = (mmu_update_t){.ptr = slot + 8 * (i % 512), .val = make_pte(a, PTE_RO_DATA)};
     for (int i = 0; i < 4; i++)
-        put(&m[i], __HYPERVISOR_mmu_update, (unsigned long)u, N, (unsigned long)&done[i], DOMID_SELF);
+        put(&m[i], __HYPERVISOR_mmu_update, (unsigned long)u, N, (unsigned long)&done[i],
+            DOMID_SELF);
     is(hc_multicall(m, 4), 0, "four calls that can be preempted themselves");
     ok(!m[0].result && !m[1].result && !m[2].result && !m[3].result, "all done");
     ok(done[0] == N && done[1] == N && done[2] == N && done[3] == N, "completely");

@@ -88,10 +88,10 @@ static void msrs(void)
     is(wrmsr(0x1d9, 0xffffffff), 13, "DEBUGCTL with reserved bits");
 }
 
-#define REFUSED(text)                                                                              \
-    do {                                                                                           \
-        CATCH(t, __asm__ volatile(text : : "a"(0), "c"(0), "d"(0) : "memory"));                    \
-        is(t.vector, 13, text);                                                                    \
+#define REFUSED(text)                                                           \
+    do {                                                                        \
+        CATCH(t, __asm__ volatile(text : : "a"(0), "c"(0), "d"(0) : "memory")); \
+        is(t.vector, 13, text);                                                 \
     } while (0)
 
 static void refused(void)

@@ -118,7 +118,8 @@ static void sleep(void)
     event_enable();
     is(n, 20, "twenty sleeps of 2 ms");
     tap_note("took %lu ms", (clock_now() - start) / MS);
-    ok(clock_now() - start >= 40 * MS && clock_now() - start < 1000 * MS, "in 40 ms and not much more");
+    ok(clock_now() - start >= 40 * MS && clock_now() - start < 1000 * MS,
+       "in 40 ms and not much more");
 }
 
 void guest_main(void)

@@ -17,12 +17,12 @@ static void set_level(unsigned int vector, unsigned int dpl)
     hc_set_trap_table(one);
 }
 
-#define CHECK(want, name)                                                                          \
-    do {                                                                                           \
-        if (on_serai())                                                                            \
-            is(t.vector, want, name);                                                              \
-        else                                                                                       \
-            tap_skip(name, "int N does not work under emulation");                                 \
+#define CHECK(want, name)                                          \
+    do {                                                           \
+        if (on_serai())                                            \
+            is(t.vector, want, name);                              \
+        else                                                       \
+            tap_skip(name, "int N does not work under emulation"); \
     } while (0)
 
 static void from_kernel(void)

@@ -166,8 +166,12 @@ static void two_roots(void)
 
 static void iret_details(void)
 {
-    uint64_t frame[6] = {0, (uint64_t)user_ud2, FLAT_USER_CS64, 0x202 | 0x3000,
-                         (uint64_t)stack + 2048, FLAT_USER_SS64};
+    uint64_t frame[6] = {0,
+                         (uint64_t)user_ud2,
+                         FLAT_USER_CS64,
+                         0x202 | 0x3000,
+                         (uint64_t)stack + 2048,
+                         FLAT_USER_SS64};
 
     CATCH(t, iret_frame(frame));
     is(t.vector, 6, "iret to user mode");

@@ -101,7 +101,8 @@ static void runstate(void)
     reg.addr.v = NULL;
     is(hc_vcpu_op(VCPUOP_register_runstate_memory_area, 0, &reg), 0, "unregister");
     reg.addr.p = HYPERVISOR_VIRT_START;
-    is_error(hc_vcpu_op(VCPUOP_register_runstate_memory_area, 0, &reg), "an area of the hypervisor");
+    is_error(hc_vcpu_op(VCPUOP_register_runstate_memory_area, 0, &reg),
+             "an area of the hypervisor");
     reg.addr.p = 0x1000;
     is_either(hc_vcpu_op(VCPUOP_register_runstate_memory_area, 0, &reg), 0, -XEN_EFAULT,
               "an area that is not mapped does no harm");

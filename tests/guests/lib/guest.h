@@ -29,9 +29,9 @@ bool arg_present(const char *word);
 // Ends this domain; does not return.
 void guest_shutdown(unsigned int reason) __attribute__((noreturn));
 
-#define barrier()      __asm__ volatile("" ::: "memory")
-#define ARRAY_SIZE(a)  (sizeof(a) / sizeof((a)[0]))
-#define READ_ONCE(x)   (*(const volatile __typeof__(x) *)&(x))
+#define barrier()        __asm__ volatile("" ::: "memory")
+#define ARRAY_SIZE(a)    (sizeof(a) / sizeof((a)[0]))
+#define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 
 static inline void cpu_relax(void)

@@ -31,8 +31,8 @@ static inline long hypercall5(unsigned long nr, unsigned long a, unsigned long b
     return (long)nr;
 }
 
-#define HC(nr, a, b, c, d)                                                                         \
-    hypercall5((nr), (unsigned long)(a), (unsigned long)(b), (unsigned long)(c),                   \
+#define HC(nr, a, b, c, d)                                                       \
+    hypercall5((nr), (unsigned long)(a), (unsigned long)(b), (unsigned long)(c), \
                (unsigned long)(d), 0)
 
 static inline long hc_set_trap_table(const trap_info_t *t)

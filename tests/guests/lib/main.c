@@ -69,8 +69,8 @@ void guest_shutdown(unsigned int reason)
 
 void guest_start(void)
 {
-    hc_update_va_mapping((unsigned long)shared_page,
-                         start_info->shared_info | PTE_RW_DATA, UVMF_INVLPG);
+    hc_update_va_mapping((unsigned long)shared_page, start_info->shared_info | PTE_RW_DATA,
+                         UVMF_INVLPG);
     shared_info = (shared_info_t *)shared_page;
     mem_init();
     smp_init();

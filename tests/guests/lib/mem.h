@@ -10,22 +10,22 @@
 #define PAGE_SIZE  4096UL
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
 
-#define PTE_P        (1UL << 0)
-#define PTE_W        (1UL << 1)
-#define PTE_U        (1UL << 2)
-#define PTE_PWT      (1UL << 3)
-#define PTE_PCD      (1UL << 4)
-#define PTE_A        (1UL << 5)
-#define PTE_D        (1UL << 6)
-#define PTE_PSE      (1UL << 7)
-#define PTE_PAT      (1UL << 7)
-#define PTE_G        (1UL << 8)
-#define PTE_AVAIL0   (1UL << 9)
-#define PTE_NX       (1UL << 63)
-#define PTE_ADDR     0x000ffffffffff000UL
-#define PTE_RO_DATA  (PTE_P | PTE_U | PTE_A | PTE_D)
-#define PTE_RW_DATA  (PTE_RO_DATA | PTE_W)
-#define PTE_TABLE    (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
+#define PTE_P       (1UL << 0)
+#define PTE_W       (1UL << 1)
+#define PTE_U       (1UL << 2)
+#define PTE_PWT     (1UL << 3)
+#define PTE_PCD     (1UL << 4)
+#define PTE_A       (1UL << 5)
+#define PTE_D       (1UL << 6)
+#define PTE_PSE     (1UL << 7)
+#define PTE_PAT     (1UL << 7)
+#define PTE_G       (1UL << 8)
+#define PTE_AVAIL0  (1UL << 9)
+#define PTE_NX      (1UL << 63)
+#define PTE_ADDR    0x000ffffffffff000UL
+#define PTE_RO_DATA (PTE_P | PTE_U | PTE_A | PTE_D)
+#define PTE_RW_DATA (PTE_RO_DATA | PTE_W)
+#define PTE_TABLE   (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
 
 #define M2P ((const volatile unsigned long *)MACH2PHYS_VIRT_START)
 
@@ -39,12 +39,12 @@ void *page_alloc(void);
 void page_free(void *page);
 
 // A frame that belongs to this domain and that no mapping points to.
-unsigned long frame_take(void);   // returns its pfn
+unsigned long frame_take(void); // returns its pfn
 unsigned long pfn_to_mfn(unsigned long pfn);
 void pfn_set_mfn(unsigned long pfn, unsigned long mfn); // corrects this guest's own p2m
 unsigned long va_to_pfn(const void *va);                // start-of-day region alone
 unsigned long va_to_mfn(const void *va);
-void *mfn_to_va(unsigned long mfn);                     // the same, through the m2p
+void *mfn_to_va(unsigned long mfn); // the same, through the m2p
 
 static inline uint64_t make_pte(unsigned long mfn, uint64_t flags)
 {

@@ -24,13 +24,13 @@ struct trap {
 
 // Runs the statements; the first trap or system call ends them, t tells which. Variables changed
 // inside must be volatile.
-#define CATCH(t, ...)                                                                              \
-    do {                                                                                           \
-        (t).vector = -1;                                                                           \
-        if (!trap_save(&(t))) {                                                                    \
-            __VA_ARGS__;                                                                           \
-            trap_disarm();                                                                         \
-        }                                                                                          \
+#define CATCH(t, ...)           \
+    do {                        \
+        (t).vector = -1;        \
+        if (!trap_save(&(t))) { \
+            __VA_ARGS__;        \
+            trap_disarm();      \
+        }                       \
     } while (0)
 
 int trap_save(struct trap *t) __attribute__((returns_twice));
