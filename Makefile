@@ -17,14 +17,14 @@ MAKEFLAGS += --no-builtin-rules
 # ---- hypervisor -----------------------------------------------------------------------------
 HV_LIB    := string.c printf.c number.c bitmap.c heap.c
 HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c \
-             console.c console_input.c cmdline.c panic.c symbols.c sched.c sched_queue.c \
-             sched_cap.c sched_balance.c sched_params.c sched_op.c vcpu_op.c
+             console.c console_input.c cmdline.c panic.c symbols.c keyhandler.c sched.c sched_queue.c \
+             sched_cap.c sched_balance.c sched_params.c sched_op.c vcpu_op.c rangeset.c memory_op.c
 HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
 HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
-HV_DRIVERS := pci.c uart.c
+HV_DRIVERS := pci.c uart.c acpi.c screen.c font.c
 HV_X86    := control.c
-HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c
-HV_CPU    := irq.c pirq.c msi.c physdev.c
+HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c
+HV_CPU    := irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c
 HV_MM     := paging.c vmap.c tlb.c guest_access.c
 HV_PV     := 
 HV_EMULATE := emulate_decode.c emulate_execute.c emulate_alu.c emulate_string.c emulate_system.c
