@@ -31,6 +31,7 @@ struct options {
     char reboot[16]; // reboot=acpi|kbd|pci|triple
 };
 extern struct options options;
+extern char cmdline_text[1024]; // the line as given, cut at the end
 
 extern char cmdline_text[1024]; // the line as given, cut to fit (XENVER_commandline)
 

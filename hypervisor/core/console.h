@@ -3,6 +3,7 @@
 // consoles (drivers/uart.c, drivers/vga.c). Every line is prefixed "(SERAI) ".
 #pragma once
 
+#include <stdarg.h>
 #include "lib/types.h"
 
 #define LOG_ERR   "<0>"
@@ -14,11 +15,12 @@
 
 // One or more lines; level LOG_INFO when none is given. Any context, NMI included.
 void printk(const char *fmt, ...) __printf(1, 2);
-// At most `burst` lines per `interval_ms` for this call site.
+void vprintk(const char *fmt, va_list ap) __printf(1, 0);
+// True at most ten times in five seconds for this call site.
 bool printk_ratelimit(void);
 
 void console_init_early(void); // from the command line: serial first
-void console_init_late(void);  // receive interrupts, ring at its final size
+void console_init_late(void);  // receive interrupts, ring at its final size; after the IO-APICs
 // Text from CONSOLEIO_write of the control domain or (debug) a guest, already copied in.
 void console_guest_write(unsigned int domain, const char *buf, size_t len);
 // Up to len received characters for CONSOLEIO_read. Returns the number.

@@ -76,6 +76,7 @@ struct arch_vcpu {
     // Time.
     uint64_t time_version;
     void *time_area; // guest address registered for vcpu_time_info, or NULL
+    void *time_area_written; // the same once it holds the time (x86/cpu/time.c)
     unsigned long hv_sp;  // hypervisor stack pointer while switched out
     uint64_t nmi_rip;     // guest's NMI callback; 0: none
     uint16_t ldt_shadow;  // bit n: page n of the LDT is mapped and referenced

@@ -19,3 +19,5 @@ void arch_time_update_wallclock(struct domain *d);
 // platform_op settime: UTC was secs.nsecs at system time `at`.
 void arch_time_set_wallclock(uint64_t secs, uint32_t nsecs, stime_t at);
 uint64_t arch_tsc_khz(void);
+uint64_t arch_ticks(void);             // the raw time stamp counter
+uint64_t arch_wallclock_seconds(void); // UTC now, seconds since 1970; 0 while not known
