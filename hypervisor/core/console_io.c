@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// console_io: the control domain's emergency console; other domains' text goes to the log.
+#include "core/access.h"
+#include "core/console.h"
+#include "core/hypercall.h"
+#include "x86/arch/guest_access.h"
+
+#define CHUNK 128
+
+static long console_op_write(const char *buf, unsigned long count)
+{
+    struct domain *d = current->domain;
+    char text[CHUNK];
+
+    while (count) {
+        unsigned long n = MIN(count, (unsigned long)CHUNK);
+
+        if (guest_copy_from(text, buf, n))
+            return -EFAULT;
+        console_guest_write(d->id, text, n);
+        buf += n;
+        count -= n;
+        if (count && hypercall_preempt_check())
+            return hypercall_continue(
+                __HYPERVISOR_console_io, 3,
+                (unsigned long[]){CONSOLEIO_write, count, (unsigned long)buf});
+    }
+    return 0;
+}
+
+static long console_op_read(char *buf, unsigned long count)
+{
+    char text[CHUNK];
+    long n;
+
+    if (access_check(current->domain, ACCESS_HARDWARE, NULL))
+        return -EPERM;
+    n = (long)console_guest_read(text, MIN(count, (unsigned long)CHUNK));
+    return guest_copy_to(buf, text, (size_t)n) ? -EFAULT : n;
+}
+
+long hc_console_io(unsigned long cmd, unsigned long count, unsigned long buf)
+{
+    count = (uint32_t)count;
+    switch (cmd) {
+    case CONSOLEIO_write:
+        return console_op_write((const char *)buf, count);
+    case CONSOLEIO_read:
+        return console_op_read((char *)buf, count);
+    default:
+        return -ENOSYS;
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Inside event channels.
+//
+// A domain's ports live in chunks of 32, reached over a table of groups; a chunk stays until the
+// domain is freed, so that a port number that was valid once can be looked up without a lock.
+//
+// Locks: the domain's lock covers which ports are in use; for two domains the one at the lower
+// address comes first. A port's lock covers its state; it is taken inside the domain's, alone by
+// senders. An interdomain port holds its peer in place: closing either end takes both port locks.
+// Raising a port as pending needs no lock of these (interrupts do it).
+#pragma once
+
+#include "core/evtchn.h"
+
+#define PORTS_PER_CHUNK  32
+#define CHUNKS_PER_GROUP 64
+#define GROUPS           (EVTCHN_FIFO_NR_CHANNELS / (PORTS_PER_CHUNK * CHUNKS_PER_GROUP))
+#define PIRQS_PER_CHUNK  64
+#define PIRQ_CHUNKS      64
+
+enum port_state { // EVTCHNSTAT_* and one more
+    PORT_FREE = EVTCHNSTAT_closed,
+    PORT_UNBOUND = EVTCHNSTAT_unbound,
+    PORT_INTERDOMAIN = EVTCHNSTAT_interdomain,
+    PORT_PIRQ = EVTCHNSTAT_pirq,
+    PORT_VIRQ = EVTCHNSTAT_virq,
+    PORT_IPI = EVTCHNSTAT_ipi,
+    PORT_RESERVED, // being set up
+};
+
+struct port {
+    spinlock_t lock;
+    uint8_t state;    // enum port_state
+    uint8_t consumer; // 1 + index of the hypervisor's notify function; 0: the guest's own port
+    uint8_t priority; // FIFO
+    uint8_t missed;   // FIFO: raised before its event word existed
+    uint16_t vcpu;    // whom it notifies
+    uint16_t last_vcpu; // FIFO: the queue it was linked to last
+    uint8_t last_priority;
+    union {
+        domid_t unbound; // who may bind
+        struct { struct domain *d; evtchn_port_t port; } peer;
+        uint32_t pirq;
+        uint32_t virq;
+    };
+};
+_Static_assert(sizeof(struct port) == 32, "a chunk of ports is 1 KiB");
+
+struct evtchn_fifo;
+
+struct evtchn_domain {
+    spinlock_t lock;
+    uint32_t max_port;   // highest port allowed by the toolstack
+    uint32_t first_free; // no free port below
+    uint32_t in_use;
+    uint32_t cursor; // of a reset or relinquish in progress
+    struct evtchn_fifo *fifo; // NULL: 2-level
+    unsigned long poll_mask[BITMAP_WORDS(MAX_VIRT_CPUS)]; // vCPUs that may be in SCHEDOP_poll
+    struct port **groups[GROUPS];
+    uint32_t *pirq_port[PIRQ_CHUNKS];
+};
+
+// The port's state, or NULL when the number was never in use. Bounds hold under speculation.
+static inline struct port *port_lookup(const struct evtchn_domain *e, evtchn_port_t port)
+{
+    struct port **group, *chunk;
+
+    if (unlikely(port >= EVTCHN_FIFO_NR_CHANNELS))
+        return NULL;
+    port = (evtchn_port_t)index_nospec(port, EVTCHN_FIFO_NR_CHANNELS);
+    group = READ_ONCE(e->groups[port / (PORTS_PER_CHUNK * CHUNKS_PER_GROUP)]);
+    if (unlikely(!group))
+        return NULL;
+    chunk = READ_ONCE(group[port / PORTS_PER_CHUNK % CHUNKS_PER_GROUP]);
+    return chunk ? chunk + port % PORTS_PER_CHUNK : NULL;
+}
+
+// Ports the ABI in use can name.
+static inline uint32_t port_limit(const struct evtchn_domain *e)
+{
+    uint32_t abi = READ_ONCE(e->fifo) ? EVTCHN_FIFO_NR_CHANNELS : EVTCHN_2L_NR_CHANNELS;
+
+    return MIN(abi, e->max_port + 1);
+}
+
+static inline bool virq_is_global(uint32_t virq)
+{
+    return virq != VIRQ_TIMER && virq != VIRQ_DEBUG && virq != VIRQ_XENOPROF &&
+           virq != VIRQ_XENPMU;
+}
+
+// v has events to look at.
+void evtchn_mark_upcall(struct vcpu *v);
+// The port is pending from now on; tell its vCPU if unmasked, and pollers.
+void evtchn_raise(struct domain *d, evtchn_port_t port, struct port *p);
+
+void evtchn_2l_set_pending(struct vcpu *v, evtchn_port_t port);
+void evtchn_2l_clear_pending(struct domain *d, evtchn_port_t port);
+bool evtchn_2l_is_pending(struct domain *d, evtchn_port_t port);
+bool evtchn_2l_is_masked(struct domain *d, evtchn_port_t port);
+void evtchn_2l_unmask(struct vcpu *v, evtchn_port_t port);
+
+void evtchn_fifo_set_pending(struct vcpu *v, evtchn_port_t port, struct port *p);
+void evtchn_fifo_clear_pending(struct domain *d, evtchn_port_t port);
+bool evtchn_fifo_is_pending(struct domain *d, evtchn_port_t port);
+bool evtchn_fifo_is_masked(struct domain *d, evtchn_port_t port);
+void evtchn_fifo_unmask(struct vcpu *v, evtchn_port_t port, struct port *p);
+int __must_check evtchn_fifo_init_control(struct domain *d, struct evtchn_init_control *op);
+int __must_check evtchn_fifo_expand(struct domain *d, const struct evtchn_expand_array *op);
+void evtchn_fifo_destroy(struct domain *d); // no port is in use; back to 2-level
+
+// evtchn.c: ports, for evtchn_op.c. 0 or -E.
+int __must_check evtchn_bind_interdomain(struct domain *d, struct evtchn_bind_interdomain *op);
+int __must_check evtchn_bind_virq(struct domain *d, struct evtchn_bind_virq *op);
+int __must_check evtchn_bind_pirq(struct domain *d, struct evtchn_bind_pirq *op);
+int __must_check evtchn_bind_ipi(struct domain *d, struct evtchn_bind_ipi *op);
+int __must_check evtchn_bind_vcpu(struct domain *d, const struct evtchn_bind_vcpu *op);
+int __must_check evtchn_close(struct domain *d, evtchn_port_t port, bool guest);
+int __must_check evtchn_status(struct domain *d, struct evtchn_status *op);
+int __must_check evtchn_unmask(struct domain *d, evtchn_port_t port);
+int __must_check evtchn_set_priority(struct domain *d, const struct evtchn_set_priority *op);
+int __must_check evtchn_reset(struct domain *d); // preemptible: -ERESTART
