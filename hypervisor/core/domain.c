@@ -113,6 +113,7 @@ static void domain_free(struct domain *d)
         frame_unshare(mfn_to_frame(d->shared_info_mfn));
         page_free(d->shared_info, 0);
     }
+    heap_free(d->memory_map);
     heap_free(d->vcpu);
     heap_free(d);
 }

@@ -54,6 +54,8 @@ struct domain {
     uint64_t tot_pages;     // owned now
     uint64_t max_pages;     // ceiling
     uint64_t outstanding_pages; // claimed and not yet allocated
+    void *memory_map;           // XENMEM_set_memory_map: E820 entries, or NULL
+    uint32_t memory_map_entries;
     uint32_t shared_frames; // hypervisor-allocated frames shared with the guest, not in tot_pages
 
     struct shared_info *shared_info; // hypervisor's mapping
