@@ -50,5 +50,7 @@ struct xenpf_enter_acpi_sleep;
 // XENPF_enter_acpi_sleep of the control domain: S5 with its values does not return. -EINVAL for
 // values that make no sense, -EOPNOTSUPP for other states, -ENODEV without PM1 registers.
 int __must_check acpi_enter_sleep(const struct xenpf_enter_acpi_sleep *sleep);
+// ACPI processor id of a CPU of ours (x86/boot/smp_boot.c).
+uint32_t acpi_id_of_cpu(unsigned int cpu);
 // Try the FADT's reset register.
 void acpi_reset(void);

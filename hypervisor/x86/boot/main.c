@@ -15,7 +15,7 @@
 #include "x86/arch/page.h"
 #include "x86/arch/time.h"
 #include "x86/boot/boot.h"
-#include "x86/boot/image.h"
+#include "x86/arch/image.h"
 #include "x86/boot/memory_map.h"
 #include "x86/boot/multiboot.h"
 #include "x86/cpu/apic.h"
@@ -90,6 +90,7 @@ static void __init memory_init(void)
     memory_map_reserve();
     paging_init();
     cpuid_init_cpu();
+    tlb_cpu_init();
     frame_table_init();
     memory_init_late();
 }
@@ -146,7 +147,8 @@ static __noreturn __noinline void boot_finish(void)
     boot_release(image_to_paddr(init_start), init_end - init_start);
     printk("Boot took %llu ms; %lu MiB free\n", now_ns() / NS_PER_MS,
            memory_free_pages() >> (20 - PAGE_SHIFT));
-    domain_unpause(control_domain);
+    if (domain_unpause_by_controller(control_domain))
+        panic("The control domain does not start");
     idle_loop();
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "x86/boot/memory_map.h"
 #include "x86/boot/boot.h"
-#include "x86/boot/image.h"
+#include "x86/arch/image.h"
 #include "x86/arch/page.h"
 #include "core/cmdline.h"
 #include "core/console.h"

@@ -10,7 +10,7 @@
 #include "lib/string.h"
 #include "memory/heap.h"
 #include "x86/arch/page.h"
-#include "x86/boot/image.h"
+#include "x86/arch/image.h"
 #include "x86/boot/memory_map.h"
 #include "x86/cpu/apic.h"
 #include "x86/cpu/clock.h"
@@ -41,9 +41,9 @@ int arch_cpu_physid(unsigned int cpu, uint64_t *id)
     return 0;
 }
 
-uint32_t smp_acpi_id(unsigned int cpu)
+uint32_t acpi_id_of_cpu(unsigned int cpu)
 {
-    return acpi_ids[cpu];
+    return cpu < MAX_CPUS ? acpi_ids[cpu] : ~0u;
 }
 
 // ---- numbering and areas ------------------------------------------------------------------------
@@ -219,6 +219,7 @@ void secondary_main(void)
     WRITE_ONCE(state, CPU_ALIVE);
     unsigned int cpu = cpu_id();
     cpuid_init_cpu();
+    tlb_cpu_init();
     descriptors_cpu_init(cpu);
     apic_init_cpu();
     this_cpu(current_vcpu) = current;

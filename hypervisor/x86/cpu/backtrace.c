@@ -7,7 +7,7 @@
 #include "x86/arch/crash.h"
 #include "x86/arch/page.h"
 #include "x86/arch/percpu.h"
-#include "x86/boot/image.h"
+#include "x86/arch/image.h"
 
 enum { MAX_DEPTH = 24, STACK_WORDS = 24 };
 

@@ -11,10 +11,6 @@ void smp_init_vectors(void);
 void smp_prepare(void);
 // Start the others and wait until each is in its idle loop; interrupts on.
 void smp_start_all(void);
-// APIC id | ACPI id << 32 of a CPU, for VCPUOP_get_physid. 0 or -EINVAL.
-int __must_check arch_cpu_physid(unsigned int cpu, uint64_t *id);
-// ACPI processor id of a CPU.
-uint32_t smp_acpi_id(unsigned int cpu);
 
 // From the trampoline, on the idle vCPU's stack.
 __noreturn void secondary_main(void);

@@ -12,7 +12,7 @@
 #include "memory/boot_alloc.h"
 #include "memory/heap.h"
 #include "x86/arch/memory.h"
-#include "x86/boot/image.h"
+#include "x86/arch/image.h"
 #include "x86/cpu/cpuid.h"
 
 #define TABLE_FLAGS (PTE_P | PTE_RW | PTE_A | PTE_D)
@@ -49,6 +49,29 @@ unsigned int arch_paging_stock(void)
     return READ_ONCE(stock_count);
 }
 
+// Pages for all other tables, taken from the allocator before the lock: an allocation may bring a
+// section online, which maps that section's tables.
+enum { SPARE_SIZE = 8, SPARE_WANTED = 4 }; // a mapping within one 2 MiB needs three at most
+static uint64_t *spare[SPARE_SIZE];
+static unsigned int spare_count;
+
+static bool spare_fill(void)
+{
+    while (!booting && READ_ONCE(spare_count) < SPARE_WANTED) {
+        void *p = page_alloc(0);
+        if (!p)
+            return false;
+        spin_lock(&paging_lock);
+        bool keep = spare_count < SPARE_SIZE;
+        if (keep)
+            spare[spare_count++] = p;
+        spin_unlock(&paging_lock);
+        if (!keep)
+            page_free(p, 0);
+    }
+    return true;
+}
+
 static uint64_t *table_alloc(bool from_stock)
 {
     void *p;
@@ -58,7 +81,7 @@ static uint64_t *table_alloc(bool from_stock)
     else if (from_stock && stock_count)
         p = mfn_to_virt(MFN(stock[--stock_count]));
     else
-        p = from_stock ? NULL : page_alloc(0);
+        p = from_stock || !spare_count ? NULL : spare[--spare_count];
     if (p)
         clear_page(p);
     return p;
@@ -167,9 +190,16 @@ static int map_locked(unsigned long va, mfn_t mfn, unsigned long n, uint64_t pro
 
 int paging_map(unsigned long va, mfn_t mfn, unsigned long n, uint64_t prot)
 {
-    spin_lock(&paging_lock);
-    int rc = map_locked(va, mfn, n, prot, false);
-    spin_unlock(&paging_lock);
+    int rc;
+
+    // -ENOMEM: the spare pages were not enough; what they made stays, so the next round gets on.
+    do {
+        if (!spare_fill())
+            return -ENOMEM;
+        spin_lock(&paging_lock);
+        rc = map_locked(va, mfn, n, prot, false);
+        spin_unlock(&paging_lock);
+    } while (rc == -ENOMEM);
     return rc;
 }
 
@@ -207,20 +237,30 @@ static int change_locked(unsigned long va, unsigned long n, uint64_t prot)
     return 0;
 }
 
+static int change(unsigned long va, unsigned long n, uint64_t prot)
+{
+    int rc;
+
+    do {
+        if (!spare_fill())
+            return -ENOMEM;
+        spin_lock(&paging_lock);
+        rc = change_locked(va, n, prot);
+        spin_unlock(&paging_lock);
+    } while (rc == -ENOMEM);
+    return rc;
+}
+
 int paging_protect(unsigned long va, unsigned long n, uint64_t prot)
 {
-    spin_lock(&paging_lock);
-    int rc = change_locked(va, n, prot);
-    spin_unlock(&paging_lock);
+    int rc = change(va, n, prot);
     tlb_flush_all_global();
     return rc;
 }
 
 void paging_unmap(unsigned long va, unsigned long n)
 {
-    spin_lock(&paging_lock);
-    int rc = change_locked(va, n, 0);
-    spin_unlock(&paging_lock);
+    int rc = change(va, n, 0);
     BUG_ON(rc); // only a partial unmap of a superpage, which nobody does under memory pressure
     tlb_flush_all_global();
 }
