@@ -192,18 +192,21 @@ unit: $(UNIT_TESTS:%=$(O)/unit/%)
 	if [ -n "$$failed" ]; then echo "unit tests failed:$$failed"; exit 1; fi
 
 # One libFuzzer target per parser of untrusted bytes; corpora grow in $(O)/fuzz.
-FUZZ_TARGETS := elf_notes bzimage unpack_xz unpack_gzip unpack_zstd unpack_lz4 emulate
+FUZZ_TARGETS := elf_notes bzimage unpack_lzma unpack_xz unpack_gzip unpack_zstd unpack_lz4 emulate
 FUZZ_SRC_elf_notes   := builder/elf.c builder/notes.c builder/pv_layout.c
 FUZZ_SRC_bzimage     := $(BUILDER_SRC)
 FUZZ_LIB_bzimage     := $(UNPACK_LIBS)
+FUZZ_SRC_unpack_lzma := builder/unpack_lzma.c
+FUZZ_LIB_unpack_lzma := -llzma
 FUZZ_SRC_unpack_xz   := builder/unpack_xz.c builder/unpack_lzma.c
+FUZZ_LIB_unpack_xz   := -llzma
 FUZZ_SRC_unpack_gzip := builder/unpack_gzip.c
 FUZZ_LIB_unpack_gzip := -lz
 FUZZ_SRC_unpack_zstd := builder/unpack_zstd.c
 FUZZ_LIB_unpack_zstd := -lzstd
 FUZZ_SRC_unpack_lz4  := builder/unpack_lz4.c
 FUZZ_LIB_unpack_lz4  := -llz4
-FUZZ_SRC_emulate     := $(EMULATE_SRC)
+FUZZ_SRC_emulate     := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 FUZZ_CFLAGS := $(filter-out -fsanitize=%,$(UNIT_CFLAGS)) -O2 -Itests/fuzz \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined

@@ -251,7 +251,12 @@ static int xz_block(struct xz *xz, uint8_t *out, size_t room, size_t *made,
     }
     xz_hash(&xz->index_hash, body + used - start + xz->check_bytes, *made);
     xz->blocks++;
-    xz->at = body + ((used + 3) & ~(size_t)3);
+    xz->at = body + used;
+    while (xz->at < xz->in.len && (xz->at - body) % 4) {
+        if (xz->in.data[xz->at++] != 0) {
+            return xz_damaged(xz, err);
+        }
+    }
     if (!builder_blob_has(xz->in, xz->at, xz->check_bytes)) {
         return builder_fail(err, XEN_EINVAL, "xz data is truncated", xz->in.len);
     }

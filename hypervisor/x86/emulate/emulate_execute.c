@@ -290,8 +290,6 @@ static enum emulate_result execute_cmpxchg(const struct insn *insn, struct emula
         seen = emulate_reg_read(ctx, insn->dst.reg, bytes);
         if (seen == expected) {
             emulate_reg_write(ctx, insn->dst.reg, bytes, new);
-        } else if (bytes == 4) {
-            emulate_reg_write(ctx, insn->dst.reg, bytes, seen); /* written back: clears the top */
         }
     }
     emulate_alu(INSN_CMP, expected, seen, bytes, &flags);
