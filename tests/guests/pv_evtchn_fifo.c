@@ -190,6 +190,10 @@ static void beyond_one_page(void)
     if (n < 1100) {
         is(expand((void *)array[1]), 0, "a second page");
         p = event_bind_ipi(0);
+        if (p == -XEN_ENOSPC) {
+            tap_skip("gives more ports", "this domain may not have more");
+            return;
+        }
         ok(p > last, "gives more ports");
         fifo_clear_mask((uint32_t)p);
         event_count[p] = 0;

@@ -143,8 +143,7 @@ static void cache_flush(void)
 
 void guest_main(void)
 {
-    self = (start_info->flags & SIF_INITDOMAIN) ? 0 : DOMID_SELF;
-    self = (domid_t)arg_number("domid", self);
+    self = event_own_domid();
     set_up();
     frames();
     grants();

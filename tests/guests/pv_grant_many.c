@@ -61,8 +61,7 @@ void guest_main(void)
 {
     unsigned int distinct = 0;
 
-    self = (start_info->flags & SIF_INITDOMAIN) ? 0 : DOMID_SELF;
-    self = (domid_t)arg_number("domid", self);
+    self = event_own_domid();
     page = page_alloc();
     page[0] = 0x600d;
     set_up();

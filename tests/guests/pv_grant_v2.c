@@ -157,8 +157,7 @@ static void back_to_one(void)
 
 void guest_main(void)
 {
-    self = (start_info->flags & SIF_INITDOMAIN) ? 0 : DOMID_SELF;
-    self = (domid_t)arg_number("domid", self);
+    self = event_own_domid();
     page = page_alloc();
     set_up();
     mapping();

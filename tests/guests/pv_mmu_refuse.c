@@ -76,7 +76,8 @@ static void wrong_levels(void)
     uint64_t l4 = pte_maddr(SCRATCH_VA, 4);
     uint64_t old = *pte_of(SCRATCH_VA, 4);
 
-    refused(l2, make_pte(frame, PTE_TABLE) | 0x800 << 12, "an L2 entry to no table");
+    refused(l2, make_pte(va_to_mfn((void *)VIRT_BASE), PTE_TABLE),
+            "an L2 entry to a writable page");
     refused(l3 + 8, make_pte(l1mfn, PTE_TABLE), "an L3 entry to an L1");
     refused(l4 + 8, make_pte(l1mfn, PTE_TABLE), "an L4 entry to an L1");
     refused(l3 + 8, make_pte(l4 >> 12, PTE_TABLE), "an L3 entry to an L4");

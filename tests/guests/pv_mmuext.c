@@ -100,8 +100,8 @@ static void flushes(void)
     is(done, 0, "nothing done");
     op[0] = (mmuext_op_t){.cmd = 63};
     is_error(hc_mmuext_op(op, 1, &done, DOMID_SELF), "unknown command");
-    is_either(mmuext(MMUEXT_FLUSH_CACHE, 0), 0, -XEN_EACCES, "flush_cache");
-    is_either(mmuext(MMUEXT_FLUSH_CACHE_GLOBAL, 0), 0, -XEN_EACCES, "flush_cache_global");
+    ok(mmuext(MMUEXT_FLUSH_CACHE, 0) <= 0, "flush_cache");
+    ok(mmuext(MMUEXT_FLUSH_CACHE_GLOBAL, 0) <= 0, "flush_cache_global");
     is(hc_mmuext_op(op, 0, &done, DOMID_SELF), 0, "no operation");
     is_error(hc_mmuext_op((void *)0x1000, 1, &done, DOMID_SELF), "bad pointer");
     is_error(mmuext(MMUEXT_MARK_SUPER, data_mfn), "mark_super is gone");

@@ -49,7 +49,6 @@ void guest_main(void)
     ok(features.submap & 1U << XENFEAT_mmu_pt_update_preserve_ad, "preserve_ad");
     ok(features.submap & 1U << XENFEAT_highmem_assist, "clear and copy page");
     ok(features.submap & 1U << XENFEAT_gnttab_map_avail_bits, "gnttab_map_avail_bits");
-    ok(features.submap & 1U << XENFEAT_pae_pgdir_above_4gb, "pae_pgdir_above_4gb");
     ok(!!(features.submap & 1U << XENFEAT_dom0) == !!(start_info->flags & SIF_INITDOMAIN),
        "dom0 feature in the control domain alone");
     features.submap_idx = 1;

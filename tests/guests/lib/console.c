@@ -40,6 +40,14 @@ void console_write(const char *s, size_t n)
         hc_console_io(CONSOLEIO_write, (unsigned int)n, (void *)s);
 }
 
+void console_drain(void)
+{
+    uint64_t end = clock_now() + 5000 * MS;
+
+    while (ring && READ_ONCE(ring->out_cons) != ring->out_prod && clock_now() < end)
+        hc_sched_op(SCHEDOP_yield, NULL);
+}
+
 struct sink {
     char *out;
     size_t size, used;

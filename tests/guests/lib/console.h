@@ -8,6 +8,9 @@
 void console_init(void);
 void console_write(const char *s, size_t n);
 
+// Waits (5 s at most) until everything written was read from the ring.
+void console_drain(void);
+
 // %d %u %x %c %s %p with optional l, zero flag and width; at most 511 bytes a call.
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void vprint(const char *fmt, va_list ap);

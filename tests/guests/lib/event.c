@@ -168,3 +168,15 @@ long event_unmask(evtchn_port_t port)
 
     return hc_event_channel_op(EVTCHNOP_unmask, &op);
 }
+
+domid_t event_own_domid(void)
+{
+    evtchn_port_t a = (evtchn_port_t)event_alloc_unbound(DOMID_SELF, DOMID_SELF);
+    evtchn_port_t b = (evtchn_port_t)event_bind_interdomain(DOMID_SELF, a);
+    evtchn_status_t st = {.dom = DOMID_SELF, .port = a};
+
+    hc_event_channel_op(EVTCHNOP_status, &st);
+    event_close(b);
+    event_close(a);
+    return st.u.interdomain.dom;
+}

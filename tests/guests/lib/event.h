@@ -32,3 +32,6 @@ long event_bind_interdomain(domid_t remote, evtchn_port_t port);
 long event_send(evtchn_port_t port);
 long event_close(evtchn_port_t port);
 long event_unmask(evtchn_port_t port);
+
+// This domain's number: a channel to oneself tells it.
+domid_t event_own_domid(void);

@@ -63,6 +63,7 @@ void guest_shutdown(unsigned int reason)
 {
     struct sched_shutdown op = {.reason = reason};
 
+    console_drain();
     for (;;)
         hc_sched_op(SCHEDOP_shutdown, &op);
 }
