@@ -87,7 +87,8 @@ struct domain *domain_get_next(domid_t id)
 
 static void no_op(void *arg) {}
 
-static void domain_free(struct domain *d)
+// Everything but the structure itself. The id stays taken meanwhile: frames know their owner by it.
+static void domain_destroy_parts(struct domain *d)
 {
     for (unsigned int i = 0; i < d->max_vcpus; i++) {
         struct vcpu *v = d->vcpu ? d->vcpu[i] : NULL;
@@ -115,25 +116,29 @@ static void domain_free(struct domain *d)
     }
     heap_free(d->memory_map);
     heap_free(d->vcpu);
+}
+
+static void domain_unlink_and_free(struct domain *d)
+{
+    spin_lock(&table_lock);
+    WRITE_ONCE(domain_table[d->id / TABLE_CHUNK][d->id % TABLE_CHUNK], NULL);
+    spin_unlock(&table_lock);
+    arch_cpu_call(cpu_online_map, no_op, NULL);
     heap_free(d);
 }
 
-static void domain_unlink_and_free(void *arg)
+// After the last reference, in softirq context.
+static void domain_end(void *arg)
 {
-    struct domain *d = arg;
-
-    spin_lock(&table_lock);
-    domain_table[d->id / TABLE_CHUNK][d->id % TABLE_CHUNK] = NULL;
-    spin_unlock(&table_lock);
-    arch_cpu_call(cpu_online_map, no_op, NULL);
-    domain_free(d);
+    domain_destroy_parts(arg);
+    domain_unlink_and_free(arg);
     evtchn_send_global_virq(VIRQ_DOM_EXC);
 }
 
 void domain_put(struct domain *d)
 {
     if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL) == 0)
-        deferred_call(&d->free_call, domain_unlink_and_free, d);
+        deferred_call(&d->free_call, domain_end, d);
 }
 
 static int domain_link(struct domain *d, domid_t want)
@@ -245,11 +250,8 @@ int domain_create(domid_t id, const struct xen_domctl_createdomain *config, bool
     }
     rc = domain_create_parts(d, config);
     if (rc) {
-        spin_lock(&table_lock);
-        domain_table[d->id / TABLE_CHUNK][d->id % TABLE_CHUNK] = NULL;
-        spin_unlock(&table_lock);
-        arch_cpu_call(cpu_online_map, no_op, NULL);
-        domain_free(d);
+        domain_destroy_parts(d);
+        domain_unlink_and_free(d);
         return rc;
     }
     __atomic_store_n(&d->refs, 1, __ATOMIC_RELEASE);

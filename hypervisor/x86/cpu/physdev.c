@@ -2,6 +2,7 @@
 // HYPERVISOR_physdev_op: interrupts, PCI devices and I/O privilege.
 #include "x86/cpu/physdev.h"
 #include "core/access.h"
+#include "core/evtchn.h"
 #include "core/hypercall.h"
 #include "lib/string.h"
 #include "x86/arch/guest_access.h"
