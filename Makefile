@@ -24,11 +24,11 @@ HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c ve
 HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
 HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c acpi.c screen.c font.c
-HV_X86    := control.c
+HV_X86    := control.c domain.c
 HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c
-HV_CPU    := irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c
+HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c
 HV_MM     := paging.c vmap.c tlb.c guest_access.c
-HV_PV     := 
+HV_PV     :=  entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c msr.c ioport.c
 HV_EMULATE := emulate_decode.c emulate_execute.c emulate_alu.c emulate_string.c emulate_system.c
 BUILDER   := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_xz.c unpack_lzma.c unpack_without.c
 
@@ -214,9 +214,14 @@ FUZZ_CFLAGS := $(filter-out -fsanitize=%,$(UNIT_CFLAGS)) -O2 -Itests/fuzz \
 $(O)/fuzz/%: tests/fuzz/%.c $$(FUZZ_SRC_$$*) $(TEST_HDR)
 	@mkdir -p $(@D)
 	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(FUZZ_LIB_$*)
+$(O)/unit/seeds: tests/fuzz/seeds.c tests/unit/kernel_image.c $(TEST_HDR)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) -o $@ $(filter %.c,$^) $(UNPACK_LIBS)
 .PHONY: fuzz
-fuzz: $(FUZZ_TARGETS:%=$(O)/fuzz/%)
-	@for t in $^; do echo "== $${t##*/}"; mkdir -p $$t.corpus; \
+fuzz: $(FUZZ_TARGETS:%=$(O)/fuzz/%) $(O)/unit/seeds
+	@mkdir -p $(FUZZ_TARGETS:%=$(O)/fuzz/%.corpus)
+	@cd $(O)/fuzz && ../unit/seeds
+	@for t in $(FUZZ_TARGETS:%=$(O)/fuzz/%); do echo "== $${t##*/}"; \
 		(cd $(O)/fuzz && ./$${t##*/} -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
 			-rss_limit_mb=3000 $${t##*/}.corpus) > $$t.log 2>&1 || \
 		{ tail -40 $$t.log; echo "fuzz target $${t##*/} failed"; exit 1; }; done

@@ -105,13 +105,13 @@ static uint64_t execute_offset(const struct insn *insn, struct emulate_ctx *ctx)
 /* A bit number in a register may reach beyond the operand: it is a signed index into memory. */
 static uint64_t execute_bit_offset(const struct insn *insn, struct emulate_ctx *ctx)
 {
-    unsigned bytes = insn->dst.bytes;
-    unsigned log2_bits = 3 + (unsigned)__builtin_ctz(bytes);
+    unsigned bytes = insn->dst.bytes, log2_bits;
     int64_t bit;
 
     if (insn->op < INSN_BT || insn->op > INSN_BTC || insn->src.kind != OPERAND_REG) {
         return 0;
     }
+    log2_bits = 3 + (unsigned)__builtin_ctz(bytes);
     bit = (int64_t)emulate_alu_extend(emulate_reg_read(ctx, insn->src.reg, bytes), bytes);
     return (uint64_t)(bit >> log2_bits) * bytes;
 }
