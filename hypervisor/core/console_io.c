@@ -3,6 +3,7 @@
 #include "core/access.h"
 #include "core/console.h"
 #include "core/hypercall.h"
+#include "core/sched.h"
 #include "x86/arch/guest_access.h"
 
 #define CHUNK 128
