@@ -80,6 +80,12 @@ struct arch_vcpu {
     unsigned long hv_sp;  // hypervisor stack pointer while switched out
     uint64_t nmi_rip;     // guest's NMI callback; 0: none
     uint16_t ldt_shadow;  // bit n: page n of the LDT is mapped and referenced
+    uint64_t *table_ptes; // the 32 page-table entries of its GDT and LDT areas
+    void *xsave_memory;   // what xsave was allocated as
+    uint32_t tsc_aux;
+    // Page tables with references that a preempted operation of this vCPU left (x86/pv/mm_types.h):
+    struct frame *mm_partial; // validation to be continued
+    struct frame *mm_put;     // invalidation to be finished
 };
 
 // Set-up and tear-down. All return 0 or -E; *_destroy tolerate half-made objects.

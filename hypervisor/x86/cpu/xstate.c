@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "x86/cpu/xstate.h"
+#include "lib/string.h"
+#include "memory/heap.h"
+#include "x86/cpu/cpuid.h"
+#include "x86/cpu/extable.h"
+
+#define LEGACY_BYTES  512
+#define XSAVE_ALIGN   64
+#define MXCSR_OFFSET  24
+#define MXCSR_DEFAULT 0x1f80
+#define MXCSR_VALID   0xffff
+#define XSTATE_BV     (LEGACY_BYTES / 8) // index of the header's first word
+#define FCW_DEFAULT   0x37f
+
+#define XCR0_FP  (1ull << 0)
+#define XCR0_SSE (1ull << 1)
+#define XCR0_AVX (1ull << 2)
+// What FXSAVE handles is in force for every guest, also before it uses XSETBV.
+#define XCR0_MIN (XCR0_FP | XCR0_SSE)
+#define XCR0_AVX512 (7ull << 5)
+
+static DEFINE_PER_CPU(uint64_t, loaded_xcr0);
+
+static void load_xcr0(uint64_t xcr0)
+{
+    if (this_cpu(loaded_xcr0) == xcr0)
+        return;
+    this_cpu(loaded_xcr0) = xcr0;
+    asm volatile("xsetbv" ::"c"(0), "a"((uint32_t)xcr0), "d"((uint32_t)(xcr0 >> 32)));
+}
+
+void xstate_reset(struct vcpu *v)
+{
+    memset(v->arch.xsave, 0, cpu_features.xstate_size);
+    *(uint16_t *)v->arch.xsave = FCW_DEFAULT;
+    *(uint32_t *)((char *)v->arch.xsave + MXCSR_OFFSET) = MXCSR_DEFAULT;
+    v->arch.xcr0 = XCR0_MIN;
+}
+
+int xstate_vcpu_init(struct vcpu *v)
+{
+    v->arch.xsave_memory = heap_alloc(cpu_features.xstate_size + XSAVE_ALIGN - 1);
+    if (!v->arch.xsave_memory)
+        return -ENOMEM;
+    v->arch.xsave = (void *)ROUND_UP((unsigned long)v->arch.xsave_memory, XSAVE_ALIGN);
+    xstate_reset(v);
+    return 0;
+}
+
+void xstate_vcpu_destroy(struct vcpu *v)
+{
+    heap_free(v->arch.xsave_memory);
+    v->arch.xsave_memory = v->arch.xsave = NULL;
+}
+
+void xstate_save(struct vcpu *v)
+{
+    if (!cpu_features.xsave)
+        asm volatile("fxsave64 (%0)" ::"r"(v->arch.xsave) : "memory");
+    else if (cpu_features.xsaveopt)
+        asm volatile("xsaveopt64 (%0)" ::"r"(v->arch.xsave), "a"(-1), "d"(-1) : "memory");
+    else
+        asm volatile("xsave64 (%0)" ::"r"(v->arch.xsave), "a"(-1), "d"(-1) : "memory");
+}
+
+void xstate_restore(struct vcpu *v)
+{
+    int bad = 1;
+
+    if (!cpu_features.xsave) {
+        asm volatile("1: fxrstor64 (%1)\n xorl %0, %0\n2:\n" ASM_EXTABLE(1b, 2b)
+                     : "+r"(bad)
+                     : "r"(v->arch.xsave)
+                     : "cc", "memory");
+    } else {
+        load_xcr0(v->arch.xcr0);
+        asm volatile("1: xrstor64 (%1)\n xorl %0, %0\n2:\n" ASM_EXTABLE(1b, 2b)
+                     : "+r"(bad)
+                     : "r"(v->arch.xsave), "a"(-1), "d"(-1)
+                     : "cc", "memory");
+    }
+    if (unlikely(bad)) {
+        // An image from outside that this CPU refuses: the vCPU starts from a clean state.
+        uint64_t xcr0 = v->arch.xcr0;
+        xstate_reset(v);
+        v->arch.xcr0 = xcr0;
+        guest_log(v->domain, "bad FPU state dropped");
+        xstate_restore(v);
+    }
+}
+
+int xstate_set_xcr0(struct vcpu *v, uint64_t xcr0)
+{
+    if (!cpu_features.xsave || !(xcr0 & XCR0_FP) || (xcr0 & ~cpu_features.xcr0_mask) ||
+        ((xcr0 & XCR0_AVX) && !(xcr0 & XCR0_SSE)) ||
+        ((xcr0 & XCR0_AVX512) && (!(xcr0 & XCR0_AVX) || (xcr0 & XCR0_AVX512) != XCR0_AVX512)))
+        return -EINVAL;
+    unsigned long flags = irq_save();
+    v->arch.xcr0 = xcr0 | XCR0_MIN;
+    load_xcr0(v->arch.xcr0);
+    irq_restore(flags);
+    return 0;
+}
+
+void xstate_set_legacy(struct vcpu *v, const void *fxsave)
+{
+    char *area = v->arch.xsave;
+
+    xstate_reset(v);
+    memcpy(area, fxsave, LEGACY_BYTES);
+    *(uint32_t *)(area + MXCSR_OFFSET) &= MXCSR_VALID;
+    if (cpu_features.xsave)
+        ((uint64_t *)area)[XSTATE_BV] = XCR0_MIN;
+}
+
+void xstate_get_legacy(const struct vcpu *v, void *fxsave)
+{
+    memcpy(fxsave, v->arch.xsave, LEGACY_BYTES);
+}
