@@ -22,9 +22,16 @@ uint64_t memory_unclaimed_pages(void)
     return free > claimed ? free - claimed : 0;
 }
 
+// One CPU at a time: many would only wait for each other, and for those that allocate.
+static spinlock_t scrub_lock = SPINLOCK_INIT;
+
 bool memory_scrub_idle(void)
 {
-    return buddy_scrub_some() && buddy_dirty_pages();
+    if (!spin_trylock(&scrub_lock))
+        return false;
+    bool more = buddy_scrub_some() && buddy_dirty_pages();
+    spin_unlock(&scrub_lock);
+    return more;
 }
 
 static bool flags_allow_online(unsigned int order)
