@@ -53,7 +53,7 @@ int cmd_create(struct cli *cli, int argc, char **argv)
         return cli_fail(&err);
     int code = CLI_OK;
     uint32_t id = 0;
-    struct serai_create how = {.start = !paused};
+    struct serai_create how = {.start = !paused, .exiting = !console};
     if (!dry && serai_domain_create(cli->s, config, &how, &id, &err))
         code = cli_fail(&err);
     else if (!quiet && dry)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Building a PV guest. Its frames are written through one mapping that covers every page of
-// the start-of-day layout; the rest of its memory is never touched from here. The mapping is
-// taken down before the page tables are handed to the hypervisor, because a frame cannot be
-// a page table and writable to somebody at once.
+// Building a PV guest. Its frames are written through mappings that cover every page of the
+// start-of-day layout; the rest of its memory is never touched from here. The page tables
+// have a mapping of their own, taken down before they are handed to the hypervisor, because a
+// frame cannot be a page table and writable to somebody at once.
 #include "build_pv.h"
 
 #include "pv_layout.h"
@@ -19,13 +19,21 @@
 enum { SUPER_ORDER = 9, SUPER_PAGES = 1 << SUPER_ORDER, PAGES_PER_MB = 256 };
 enum { EFLAGS_IF = 0x200 };
 
+// Some of the guest's pages, mapped here.
+struct pv_window {
+    uint8_t *at;
+    uint64_t first, count; // pseudo-physical pages
+};
+
+// In the order in which they lie; some may be empty.
+enum { PV_KERNEL, PV_TABLES, PV_MIDDLE, PV_P2M_TABLES, PV_TOP, PV_WINDOWS };
+
 struct pv {
     struct build_pv *b;
     struct pv_layout layout;
     xen_pfn_t *frames;  // machine frame of each pseudo-physical page
     uint64_t nr_frames; // pages
-    uint8_t *map;       // pages [map_first, map_first + map_count) of the guest
-    uint64_t map_first, map_count;
+    struct pv_window window[PV_WINDOWS];
 };
 
 static uint64_t pv_mfn(void *ctx, uint64_t pfn)
@@ -37,14 +45,17 @@ static uint64_t pv_mfn(void *ctx, uint64_t pfn)
 static void *pv_page(void *ctx, uint64_t pfn)
 {
     const struct pv *pv = ctx;
-    if (pfn < pv->map_first || pfn - pv->map_first >= pv->map_count)
-        return NULL;
-    return pv->map + (pfn - pv->map_first) * BUILDER_PAGE_SIZE;
+    for (unsigned i = 0; i < PV_WINDOWS; i++) {
+        const struct pv_window *w = &pv->window[i];
+        if (pfn - w->first < w->count)
+            return w->at + (pfn - w->first) * BUILDER_PAGE_SIZE;
+    }
+    return NULL;
 }
 
 static void pv_page_done(void *ctx, uint64_t pfn, void *page)
 {
-    (void)ctx, (void)pfn, (void)page; // one mapping serves all
+    (void)ctx, (void)pfn, (void)page; // the windows stay
 }
 
 static int pv_fail(struct serai_error *err, int code, const char *path,
@@ -160,46 +171,62 @@ static int pv_memory_map(struct pv *pv, struct serai_error *err)
 
 static int pv_map(struct pv *pv, struct serai_error *err)
 {
-    pv->map_first = pv->layout.kernel.pfn;
-    pv->map_count = pv->layout.used_pages - pv->map_first;
-    pv->map = xenforeignmemory_map(pv->b->s->memory, pv->b->domain, PROT_READ | PROT_WRITE,
-                                   pv->map_count, pv->frames + pv->map_first, NULL);
-    if (!pv->map)
-        return err_sys(err, errno ? -errno : -EIO, "cannot map the guest's memory");
+    const struct pv_layout *l = &pv->layout;
+    const struct pv_layout_area *p2m = &l->p2m_tables;
+    uint64_t p2m_tables = p2m->pages ? p2m->pfn : l->used_pages;
+    const uint64_t start[PV_WINDOWS + 1] = {l->kernel.pfn,
+                                            l->tables.pfn,
+                                            l->tables.pfn + l->tables.pages,
+                                            p2m_tables,
+                                            p2m_tables + p2m->pages,
+                                            l->used_pages};
+    for (unsigned i = 0; i < PV_WINDOWS; i++) {
+        struct pv_window w = {NULL, start[i], start[i + 1] - start[i]};
+        if (!w.count)
+            continue;
+        w.at = xenforeignmemory_map(pv->b->s->memory, pv->b->domain, PROT_READ | PROT_WRITE,
+                                    w.count, pv->frames + w.first, NULL);
+        if (!w.at)
+            return err_sys(err, errno ? -errno : -EIO, "cannot map the guest's memory");
+        pv->window[i] = w;
+    }
     return 0;
 }
 
-static void pv_unmap(struct pv *pv)
+static void pv_unmap(struct pv *pv, unsigned window)
 {
-    if (pv->map)
-        xenforeignmemory_unmap(pv->b->s->memory, pv->map, pv->map_count);
-    pv->map = NULL;
-    pv->map_count = 0;
+    struct pv_window *w = &pv->window[window];
+    if (w->at)
+        xenforeignmemory_unmap(pv->b->s->memory, w->at, w->count);
+    *w = (struct pv_window){0};
+}
+
+// Where the byte `at` of the kernel's image goes.
+static uint8_t *pv_kernel_byte(const struct pv *pv, uint64_t at)
+{
+    uint64_t into_page = pv->b->image->notes.kernel_start & (BUILDER_PAGE_SIZE - 1);
+    return pv->window[PV_KERNEL].at + into_page + at;
 }
 
 static int pv_copy(void *ctx, uint64_t at, const void *src, size_t len)
 {
     const struct pv *pv = ctx;
-    memcpy(pv->map + at, src, len);
-    return 0;
+    return image_copy(pv->b->image, src, len, pv_kernel_byte(pv, at));
 }
 
 static int pv_zero(void *ctx, uint64_t at, size_t len)
 {
     const struct pv *pv = ctx;
-    memset(pv->map + at, 0, len);
+    memset(pv_kernel_byte(pv, at), 0, len);
     return 0;
 }
 
 static int pv_load_kernel(struct pv *pv, struct serai_error *err)
 {
-    struct builder_error why = {"damaged", BUILDER_NOWHERE};
-    // `at` counts from the first byte of the image, which need not begin a page.
+    struct builder_error why = {"it became shorter while it was read", BUILDER_NOWHERE};
     const struct elf_image *elf = &pv->b->image->elf;
+    struct elf_sink sink = {.ctx = pv, .copy = pv_copy, .zero = pv_zero};
     uint64_t into_page = pv->b->image->notes.kernel_start & (BUILDER_PAGE_SIZE - 1);
-    struct pv shifted = *pv;
-    shifted.map += into_page;
-    struct elf_sink sink = {.ctx = &shifted, .copy = pv_copy, .zero = pv_zero};
     if (into_page + elf_span(elf) > pv->layout.kernel.pages * BUILDER_PAGE_SIZE)
         return err_set(err, -EINVAL, "kernel %s: its segments exceed its range",
                        pv->b->config->kernel);
@@ -214,20 +241,14 @@ static int pv_load_ramdisk(struct pv *pv, struct serai_error *err)
     if (!im->ramdisk_size)
         return 0;
     uint8_t *to = pv_page(pv, pv->layout.initrd.pfn);
-    uint64_t done = 0;
-    while (done < im->ramdisk_size) {
-        ssize_t n = pread(im->ramdisk_fd, to + done, im->ramdisk_size - done, (off_t)done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_sys(err, -errno, "cannot read ramdisk %s", pv->b->config->ramdisk);
-        if (!n)
-            return err_set(err, -EIO, "ramdisk %s: it became shorter while it was read",
-                           pv->b->config->ramdisk);
-        done += (uint64_t)n;
-    }
-    uint64_t tail = pv->layout.initrd.pages * BUILDER_PAGE_SIZE - done;
-    memset(to + done, 0, tail);
+    int ret = image_read(im->ramdisk_fd, 0, im->ramdisk_size, to);
+    if (ret == -ENODATA)
+        return err_set(err, -EIO, "ramdisk %s: it became shorter while it was read",
+                       pv->b->config->ramdisk);
+    if (ret)
+        return err_sys(err, ret, "cannot read ramdisk %s", pv->b->config->ramdisk);
+    memset(to + im->ramdisk_size, 0,
+           pv->layout.initrd.pages * BUILDER_PAGE_SIZE - im->ramdisk_size);
     return 0;
 }
 
@@ -367,7 +388,8 @@ int build_pv(struct build_pv *b, struct serai_error *err)
         ret = pv_map(&pv, err);
     if (!ret)
         ret = pv_fill(&pv, err);
-    pv_unmap(&pv);
+    pv_unmap(&pv, PV_TABLES);
+    pv_unmap(&pv, PV_P2M_TABLES);
     if (!ret)
         ret = pv_hypercall_page(&pv, err);
     if (!ret)
@@ -379,6 +401,8 @@ int build_pv(struct build_pv *b, struct serai_error *err)
     if (!ret)
         b->console =
             (struct serai_console){pv.frames[pv.layout.console.pfn], b->console_port};
+    for (unsigned i = 0; i < PV_WINDOWS && (ret || !b->exiting); i++)
+        pv_unmap(&pv, i);
     free(pv.frames);
     return ret;
 }

@@ -10,6 +10,7 @@ struct build_pv {
     const struct image *image;
     uint32_t domain;
     uint32_t console_port; // the guest's end, made by the caller
+    bool exiting;          // leave mappings to the end of the process: see struct serai_create
     serai_progress_fn *progress;
     void *progress_ctx;
     struct serai_console console; // result

@@ -179,6 +179,7 @@ static int create_fill(struct create *m, const struct serai_create *how, struct 
                              .image = &m->image,
                              .domain = m->id,
                              .console_port = m->console_port,
+                             .exiting = how->exiting,
                              .progress = how->progress,
                              .progress_ctx = how->progress_ctx};
     ret = build_pv(&build, err);
@@ -222,7 +223,7 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
         *id = m.id;
 
 out_image:
-    image_close(&m.image);
+    image_close(&m.image, how && how->exiting);
 out_release:
     state_building_end(s, m.config.uuid, fd);
     return ret;

@@ -44,7 +44,7 @@ static int image_map_file(const char *what, const char *path, int *fd, void **da
     if (!st.st_size)
         return err_set(err, -EINVAL, "%s %s: the file is empty", what, path);
     *size = (size_t)st.st_size;
-    *data = mmap(NULL, *size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, *fd, 0);
+    *data = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, *fd, 0);
     if (*data == MAP_FAILED) {
         *data = NULL;
         return err_sys(err, -errno, "cannot map %s %s", what, path);
@@ -55,8 +55,8 @@ static int image_map_file(const char *what, const char *path, int *fd, void **da
 static int image_open_kernel(struct image *im, const char *path, struct serai_error *err)
 {
     struct builder_error why = {"damaged", BUILDER_NOWHERE};
-    FD_AUTO fd = -1;
-    int ret = image_map_file("kernel", path, &fd, &im->kernel_file, &im->kernel_file_size, err);
+    int ret = image_map_file("kernel", path, &im->kernel_fd, &im->kernel_file,
+                             &im->kernel_file_size, err);
     if (ret)
         return ret;
 
@@ -68,8 +68,9 @@ static int image_open_kernel(struct image *im, const char *path, struct serai_er
     void *scratch = NULL;
     if (im->kernel_unpacked_size) {
         scratch = aligned_alloc(16, (scratch_size + 31) & ~(size_t)15);
+        // Populated at once: a fault per page would cost more than the unpacking writes.
         im->kernel_unpacked = mmap(NULL, im->kernel_unpacked_size, PROT_READ | PROT_WRITE,
-                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
         if (im->kernel_unpacked == MAP_FAILED)
             im->kernel_unpacked = NULL;
         if (!scratch || !im->kernel_unpacked) {
@@ -103,22 +104,46 @@ static int image_open_ramdisk(struct image *im, const char *path, struct serai_e
 
 int image_open(struct image *im, const struct serai_config *c, struct serai_error *err)
 {
-    *im = (struct image){.ramdisk_fd = -1};
+    *im = (struct image){.kernel_fd = -1, .ramdisk_fd = -1};
     int ret = image_open_kernel(im, c->kernel, err);
     if (!ret && c->ramdisk)
         ret = image_open_ramdisk(im, c->ramdisk, err);
     if (ret)
-        image_close(im);
+        image_close(im, false);
     return ret;
 }
 
-void image_close(struct image *im)
+void image_close(struct image *im, bool exiting)
 {
-    if (im->kernel_unpacked)
+    if (im->kernel_unpacked && !exiting)
         munmap(im->kernel_unpacked, im->kernel_unpacked_size);
-    if (im->kernel_file)
+    if (im->kernel_file && !exiting)
         munmap(im->kernel_file, im->kernel_file_size);
+    if (im->kernel_fd >= 0)
+        close(im->kernel_fd);
     if (im->ramdisk_fd >= 0)
         close(im->ramdisk_fd);
-    *im = (struct image){.ramdisk_fd = -1};
+    *im = (struct image){.kernel_fd = -1, .ramdisk_fd = -1};
+}
+
+int image_read(int fd, uint64_t at, size_t len, void *to)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pread(fd, (uint8_t *)to + done, len - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -ENODATA;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int image_copy(const struct image *im, const void *src, size_t len, void *to)
+{
+    if (!im->kernel_unpacked)
+        return image_read(im->kernel_fd, (uint64_t)((const uint8_t *)src - im->elf.blob.data), len,
+                          to);
+    memcpy(to, src, len);
+    return 0;
 }

@@ -216,6 +216,10 @@ typedef bool serai_progress_fn(void *ctx, const char *step, unsigned percent);
 
 struct serai_create {
     bool start; // unpause when everything is in place
+    // The process exits soon after: mappings of the guest are left to its end, where the
+    // kernel removes them at a fraction of the cost of doing it now. Until then the domain
+    // cannot disappear entirely.
+    bool exiting;
     serai_progress_fn *progress;
     void *progress_ctx;
 };
