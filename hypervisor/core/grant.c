@@ -292,6 +292,13 @@ void grant_domain_destroy(struct domain *d)
     d->grant = NULL;
 }
 
+unsigned int grant_max_frames(const struct domain *d, bool status)
+{
+    if (!d->grant)
+        return 0;
+    return status ? status_frames_for(d->grant->max_frames) : d->grant->max_frames;
+}
+
 unsigned int grant_domain_mappings(const struct domain *d)
 {
     return d->grant ? READ_ONCE(d->grant->mappings) : 0;

@@ -15,7 +15,7 @@ unsigned int grant_domain_mappings(const struct domain *d); // live maptrack ent
 // add_to_physmap. 0 or -E.
 int __must_check grant_get_frame(struct domain *d, bool status, unsigned int n, mfn_t *out);
 // How many frames the (shared or status) table may grow to.
-unsigned int grant_max_frames(struct domain *d, bool status);
+unsigned int grant_max_frames(const struct domain *d, bool status);
 // A PTE mapped under a grant (host_map) is changed by the guest itself: see pv/grant.c.
 
 // Supplied by x86: enter or remove a granted frame in current's page tables at `addr`

@@ -167,6 +167,7 @@ static int16_t transfer(struct domain *to, const struct gnttab_transfer *op)
     if (!rc && frame_steal(d, f))
         rc = GNTST_bad_page;
     if (!rc) {
+        arch_grant_flush_tlb(d); // old mappings may linger there
         if (frame_assign(to, f)) {
             // It was d's a moment ago and d's limit has not changed.
             WARN_ON(frame_assign(d, f));
