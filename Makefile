@@ -29,7 +29,8 @@ HV_X86    := control.c domain.c
 HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c
 HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c
 HV_MM     := paging.c vmap.c tlb.c guest_access.c
-HV_PV     :=  entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c msr.c ioport.c
+HV_PV     := entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c msr.c ioport.c \
+             mm_types.c mm_entries.c mm_update.c mm_ext.c mm_fault.c mm_roots.c grant.c
 HV_EMULATE := emulate_decode.c emulate_execute.c emulate_alu.c emulate_string.c emulate_system.c
 BUILDER   := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_xz.c unpack_lzma.c unpack_without.c
 
@@ -136,14 +137,14 @@ TS_LIB_SRC  := $(addprefix toolstack/libserai/,$(TS_LIB)) $(addprefix toolstack/
 # Static: the programs run in any control domain, whatever libraries it has.
 TS_LDFLAGS  := -static
 TS_LIBS     := -lxenforeignmemory -lxenevtchn -lxencall -lxentoolcore -lxentoollog -lzstd -llz4 -lz
-TS_CFLAGS   := -std=gnu17 -O2 -g -D_GNU_SOURCE -D__XEN_TOOLS__ -D_FORTIFY_SOURCE=2 \
+TOOL_CFLAGS   := -std=gnu17 -O2 -g -D_GNU_SOURCE -D__XEN_TOOLS__ -D_FORTIFY_SOURCE=2 \
                -fstack-protector-strong -Wall -Wextra -Werror -Wstrict-prototypes \
                -Wmissing-prototypes -Wvla -Itoolstack/base -Itoolstack/libserai -Ibuilder -MMD -MP
 ts_obj = $(patsubst %.c,$(O)/ts/%.o,$(1))
 
 $(O)/ts/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(TS_CFLAGS) -c $< -o $@
+	$(CC) $(TOOL_CFLAGS) -c $< -o $@
 $(O)/toolstack/libserai.a: $(call ts_obj,$(TS_LIB_SRC))
 	@mkdir -p $(@D)
 	rm -f $@ && ar rcs $@ $^

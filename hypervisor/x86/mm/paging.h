@@ -18,7 +18,7 @@ struct domain;
 #define PTE_PAT  (1ull << 7) // L1
 #define PTE_G    (1ull << 8)
 #define PTE_AVAIL   (7ull << 9)
-#define PTE_GNTTAB  (1ull << 62) // guest PTE made by a grant map
+#define PTE_GUEST_KERNEL (1ull << 52) // entry of a PV guest without PTE_US, which it got from us
 #define PTE_NX   (1ull << 63)
 #define PTE_ADDR_MASK 0x000ffffffffff000ull
 
@@ -74,5 +74,9 @@ void tlb_flush_mask(const unsigned long *cpus, const void *va, bool va_valid);
 void tlb_flush_all_global(void);
 // CPUs where d's page tables may be loaded now or lazily (superset).
 void tlb_domain_dirty_mask(const struct domain *d, unsigned long *mask);
+// Flush the CPUs where d runs and that have not flushed since the stamp. Interrupts on.
+void tlb_flush_domain_since(const struct domain *d, uint32_t stamp);
+// Flush everything where d runs (or one page).
+void tlb_flush_domain(const struct domain *d, const void *va, bool va_valid);
 // Drop from `mask` the CPUs that have flushed since `stamp`.
 void tlb_filter(unsigned long *mask, uint32_t stamp);

@@ -194,6 +194,41 @@ void tlb_domain_dirty_mask(const struct domain *d, unsigned long *mask)
             bit_set(mask, READ_ONCE(v->cpu));
 }
 
+void tlb_flush_domain_since(const struct domain *d, uint32_t stamp)
+{
+    DECLARE_BITMAP(others, MAX_CPUS);
+    unsigned int me = cpu_id();
+    bool here = false, elsewhere = false;
+    struct vcpu *v;
+
+    smp_mb(); // page-table changes before the look at who runs
+    for_each_vcpu (d, v) {
+        unsigned int cpu = READ_ONCE(v->cpu);
+        if (!READ_ONCE(v->is_running) || !needs_flush(READ_ONCE(per_cpu(tlb_flushed, cpu)), stamp))
+            continue;
+        if (cpu == me) {
+            here = true;
+            continue;
+        }
+        if (!elsewhere)
+            bitmap_zero(others, MAX_CPUS);
+        elsewhere = true;
+        bit_set(others, cpu);
+    }
+    if (here)
+        tlb_flush_local_global();
+    if (elsewhere)
+        tlb_flush_mask(others, NULL, false);
+}
+
+void tlb_flush_domain(const struct domain *d, const void *va, bool va_valid)
+{
+    DECLARE_BITMAP(mask, MAX_CPUS);
+
+    tlb_domain_dirty_mask(d, mask);
+    tlb_flush_mask(mask, va, va_valid);
+}
+
 void tlb_cpu_init(void)
 {
     softirq_register(SOFTIRQ_TLB, tlb_flush_local_global);

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Entries of a PV guest's page tables: what may stand in one, and the references it holds. An L1
+// entry holds a reference to its frame, and a writable use if it maps it writable; an entry of a
+// higher table holds a reference to and a use of the table below. Internal to x86/pv/mm_*.c.
+#pragma once
+
+#include "x86/mm/paging.h"
+#include "x86/pv/mm_types.h"
+
+#define PTE_CACHE      (PTE_PWT | PTE_PCD | PTE_PAT)
+#define PTE_PRESERVED  (PTE_A | PTE_D)                      // MMU_PT_UPDATE_PRESERVE_AD
+#define L1_REFERENCE   (PTE_ADDR_MASK | PTE_P | PTE_RW | PTE_CACHE) // what decides on references
+#define TABLE_REFUSED  (PTE_PSE | PTE_G)                    // in L2, L3, L4 entries
+
+#define FRAME_COUNT_TOP      (1u << 25) // refuse more long before the counters overflow
+#define FRAME_TYPE_COUNT_TOP (1u << 24)
+#define TYPE_ONE             (1ull << 32)
+
+static inline mfn_t pte_mfn(uint64_t e)
+{
+    return MFN((e & PTE_ADDR_MASK) >> PAGE_SHIFT);
+}
+
+// All of a 64-bit PV guest runs in ring 3: its kernel's entries need PTE_US, and PTE_GUEST_KERNEL
+// tells them apart. User pages are global, so that they survive the change between the kernel's and
+// the user's root; kernel pages must not be.
+static inline uint64_t l1_adjust(uint64_t e)
+{
+    if (!(e & PTE_US))
+        e |= PTE_US | PTE_GUEST_KERNEL;
+    return e & PTE_GUEST_KERNEL ? e & ~PTE_G : e | PTE_G;
+}
+
+int __must_check l1_entry_get_slow(uint64_t *e, struct domain *owner, struct domain *pg_owner);
+void l1_entry_put_slow(struct frame *f);
+
+// Take the references of a present entry that is to stand in a table of `owner` and map a frame of
+// `pg_owner`; *e gets the flags it must have. 0 or -EINVAL.
+static inline int __must_check l1_entry_get(uint64_t *pe, struct domain *owner,
+                                            struct domain *pg_owner)
+{
+    uint64_t e = l1_adjust(*pe);
+    struct frame *f = mfn_to_frame(pte_mfn(e));
+
+    *pe = e;
+    if (unlikely(!mfn_has_frame(pte_mfn(e)) || f->owner != pg_owner->id || (e & PTE_CACHE)))
+        return l1_entry_get_slow(pe, owner, pg_owner);
+    uint64_t old = READ_ONCE(f->state), add = 1, mask = FRAME_COUNT_TOP, want = 0;
+    if (e & PTE_RW) {
+        add += TYPE_ONE;
+        mask |= (uint64_t)(FRAME_TYPE_MASK | FRAME_VALIDATED | FRAME_TYPE_COUNT_TOP) << 32;
+        want = (uint64_t)(FRAME_TYPE_WRITABLE | FRAME_VALIDATED) << 32;
+    }
+    do {
+        if (unlikely((old & mask) != want || !(old & FRAME_COUNT_MASK)))
+            return l1_entry_get_slow(pe, owner, pg_owner);
+    } while (unlikely(!__atomic_compare_exchange_n(&f->state, &old, old + add, false,
+                                                   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)));
+    if (likely(f->owner == pg_owner->id))
+        return 0;
+    if (e & PTE_RW) // changed hands in between
+        frame_put_type_simple(f);
+    frame_put(f);
+    return -EINVAL;
+}
+
+// Drop the references of a present entry.
+static inline void l1_entry_put(uint64_t e)
+{
+    struct frame *f = mfn_to_frame(pte_mfn(e));
+
+    if (unlikely(!mfn_has_frame(pte_mfn(e)) || f->owner == DOMID_IO))
+        return; // I/O memory
+    if (!(e & PTE_RW)) {
+        if (unlikely((READ_ONCE(f->type) & FRAME_TYPE_MASK) == FRAME_TYPE_SEGDESC))
+            l1_entry_put_slow(f);
+        frame_put(f);
+        return;
+    }
+    uint64_t old = READ_ONCE(f->state);
+    do {
+        // Before the last writable use ends: a later use as another type reads the stamp.
+        if (((old >> 32) & FRAME_TYPE_COUNT_MASK) == 1)
+            f->tlb_stamp = tlb_clock_now();
+    } while (unlikely(!__atomic_compare_exchange_n(&f->state, &old, old - 1 - TYPE_ONE, false,
+                                                   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)));
+    if (unlikely((old & FRAME_COUNT_MASK) == 1))
+        frame_free_domain(f);
+}
+
+// The same for an entry of a table of `level` 2..4 at `table`, owned by d. As pv_type_get.
+int __must_check table_entry_get(uint64_t *pe, unsigned int level, mfn_t table, struct domain *d,
+                                 bool preemptible, bool *held);
+int __must_check table_entry_put(uint64_t e, unsigned int level, mfn_t table, bool preemptible);
+
+// I/O memory whose pages guests may map read-only alone (MSI-X tables); NULL while empty.
+extern struct rangeset *mmio_read_only;

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Roots of vCPUs, walks of a guest's tables, and the end of a domain's memory.
+#include "lib/bug.h"
+#include "x86/pv/mm_update.h"
+#include "x86/pv/pv.h"
+
+void pv_update_cr3(struct vcpu *v)
+{
+    uint64_t root = v->arch.in_kernel || !v->arch.user_l4 ? v->arch.kernel_l4 : v->arch.user_l4;
+
+    v->arch.cr3 = root;
+    if (v != current)
+        return;
+    unsigned long flags = irq_save();
+    tlb_write_cr3(root);
+    irq_restore(flags);
+}
+
+// Replace one root; each step leaves v consistent, so that a retry goes on where it stopped.
+static int root_set(struct vcpu *v, uint64_t *root, mfn_t mfn)
+{
+    uint64_t old = *root;
+
+    if (old == mfn.v << PAGE_SHIFT)
+        return 0;
+    if (mfn.v) {
+        int rc = mm_get(v, mfn, v->domain, FRAME_TYPE_L4);
+        if (rc)
+            return rc;
+    }
+    *root = mfn.v << PAGE_SHIFT;
+    if (old)
+        mm_put(v, mfn_to_frame(MFN(old >> PAGE_SHIFT)));
+    return mm_finish(v);
+}
+
+int pv_vcpu_set_roots(struct vcpu *v, mfn_t kernel, mfn_t user)
+{
+    int rc = mm_finish(v);
+
+    if (!rc)
+        rc = root_set(v, &v->arch.kernel_l4, kernel);
+    if (!rc)
+        rc = root_set(v, &v->arch.user_l4, user);
+    if (!rc)
+        pv_update_cr3(v);
+    return rc;
+}
+
+int pv_vcpu_drop_roots(struct vcpu *v)
+{
+    int rc = mm_finish(v);
+
+    if (!rc && v->arch.mm_partial) {
+        struct frame *f = v->arch.mm_partial;
+        v->arch.mm_partial = NULL;
+        mm_put(v, f);
+        rc = mm_finish(v);
+    }
+    if (!rc)
+        rc = root_set(v, &v->arch.kernel_l4, MFN(0));
+    if (!rc)
+        rc = root_set(v, &v->arch.user_l4, MFN(0));
+    if (!rc)
+        v->arch.cr3 = paging_idle_cr3().v;
+    return rc;
+}
+
+// ---- walks ---------------------------------------------------------------------------------------
+
+static uint64_t walk(uint64_t root, unsigned long va)
+{
+    uint64_t e = root;
+
+    if (!root || (va >= HYPERVISOR_HOLE_START && va < HYPERVISOR_HOLE_END))
+        return 0;
+    for (unsigned int shift = L4_SHIFT;; shift -= 9) {
+        // Another vCPU may have changed the tables: whatever is read is looked at with suspicion.
+        if (!mfn_valid(pte_mfn(e)))
+            return 0;
+        const uint64_t *t = mfn_to_virt(pte_mfn(e));
+        e = READ_ONCE(t[(va >> shift) & 511]);
+        if (!(e & PTE_P) || shift == L1_SHIFT)
+            return e & PTE_P ? e : 0;
+        if (e & PTE_PSE)
+            return 0;
+    }
+}
+
+uint64_t pv_guest_pte(struct vcpu *v, unsigned long va)
+{
+    return walk(v->arch.in_kernel || !v->arch.user_l4 ? v->arch.kernel_l4 : v->arch.user_l4, va);
+}
+
+mfn_t pv_linear_to_mfn(struct vcpu *v, unsigned long va)
+{
+    uint64_t e = walk(v->arch.kernel_l4, va);
+    return e ? pte_mfn(e) : INVALID_MFN;
+}
+
+// ---- the end ---------------------------------------------------------------------------------------
+
+enum { RELINQUISH_PINS, RELINQUISH_FRAMES, RELINQUISH_DONE };
+
+// The frame after f (first: f NULL) on d's list, with a reference, so that it stays there.
+// f's own reference is dropped.
+static struct frame *next_frame(struct domain *d, struct frame *f)
+{
+    struct frame *next = NULL;
+
+    spin_lock(&d->page_lock);
+    uint32_t i = f ? f->next : d->page_list;
+    for (; i != FRAME_NONE; i = next->next) {
+        next = mfn_to_frame(MFN(i));
+        if (frame_get(MFN(i), d))
+            break; // else: its last reference is just being dropped by another CPU
+    }
+    spin_unlock(&d->page_lock);
+    if (f)
+        frame_put(f);
+    return i != FRAME_NONE ? next : NULL;
+}
+
+static int unpin(struct frame *f)
+{
+    if (!(__atomic_load_n(&f->type, __ATOMIC_ACQUIRE) & FRAME_PINNED))
+        return 0;
+    // The pin stays until its use is gone: a retry finds it again.
+    if (pv_type_put(f, true))
+        return -ERESTART;
+    __atomic_and_fetch(&f->type, ~FRAME_PINNED, __ATOMIC_SEQ_CST);
+    frame_put(f);
+    return 0;
+}
+
+static int release(struct frame *f)
+{
+    if (__atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST) & FRAME_ALLOCATED)
+        frame_put(f);
+    return 0;
+}
+
+static int for_each_frame(struct domain *d, int (*fn)(struct frame *f))
+{
+    unsigned int n = 0;
+
+    for (struct frame *f = next_frame(d, NULL); f; f = next_frame(d, f)) {
+        int rc = fn(f);
+        if (!rc && !(++n & 63) && mm_preempted())
+            rc = -ERESTART;
+        if (rc) {
+            frame_put(f);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int pv_mm_relinquish(struct domain *d)
+{
+    struct vcpu *v;
+    int rc;
+
+    switch (d->arch.pv->pinned_relinquish_state) {
+    case RELINQUISH_PINS:
+        for_each_vcpu (d, v) {
+            rc = pv_vcpu_drop_roots(v);
+            if (rc)
+                return rc;
+        }
+        rc = for_each_frame(d, unpin);
+        if (rc)
+            return rc;
+        d->arch.pv->pinned_relinquish_state = RELINQUISH_FRAMES;
+        // fall through
+    case RELINQUISH_FRAMES:
+        rc = for_each_frame(d, release);
+        if (rc)
+            return rc;
+        d->arch.pv->pinned_relinquish_state = RELINQUISH_DONE;
+    }
+    return 0;
+}

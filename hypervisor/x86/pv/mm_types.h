@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Types of a PV guest's frames: page tables L1 to L4 and descriptor pages. docs/pv-memory.md has
+// the invariants. Internal to x86/pv/mm_*.c; x86/pv/pv.h is the face to others.
+//
+// A use of a frame as a type is counted in its type word. The first use of a table type validates
+// the table, the last one's end invalidates it; both can stop half-way (-ERESTART). States of a
+// table type with uses:
+//     VALIDATED            every present entry holds its references
+//     PARTIAL              entries [0, entries_valid) hold theirs; entry number entries_valid too
+//                          if `partial`, and its table is PARTIAL or was so
+//     neither              some CPU is working on it: others wait
+// Every use counts, whatever the state: who got -ERESTART holds one and must call again.
+#pragma once
+
+#include "core/domain.h"
+#include "memory/frame.h"
+
+// Set in the count argument of continued mmu_update and mmuext_op calls: *done is a running total.
+#define MMU_UPDATE_PREEMPTED (1u << 31)
+
+static inline unsigned int type_level(uint32_t type)
+{
+    return type >> FRAME_TYPE_SHIFT; // L1..L4: 1..4
+}
+
+static inline uint32_t level_type(unsigned int level)
+{
+    return level << FRAME_TYPE_SHIFT;
+}
+
+// Take a use of f (the caller holds a reference, d owns it). 0, -EINVAL, or -ERESTART. *held: a use
+// is still counted despite the error; the caller continues (ERESTART) or must put it.
+int __must_check pv_type_get(struct frame *f, struct domain *d, uint32_t type, bool preemptible,
+                             bool *held);
+// Go on where pv_type_get stopped with -ERESTART.
+int __must_check pv_type_resume(struct frame *f, struct domain *d, bool preemptible, bool *held);
+// End a use. -ERESTART: it is still counted, call again.
+int __must_check pv_type_put(struct frame *f, bool preemptible);
+
+// The same with references, for an operation of vCPU v that may be continued: v remembers what is
+// half done. mm_get: 0, -EINVAL, -ERESTART (call again with the same arguments; with others the
+// half-done one is dropped first).
+int __must_check mm_get(struct vcpu *v, mfn_t mfn, struct domain *d, uint32_t type);
+// Drop a use and a reference. If it takes long, v->arch.mm_put is left for mm_finish.
+void mm_put(struct vcpu *v, struct frame *f);
+// Finish what mm_put left. 0 or -ERESTART.
+int __must_check mm_finish_slow(struct vcpu *v);
+static inline int __must_check mm_finish(struct vcpu *v)
+{
+    return unlikely(v->arch.mm_put) ? mm_finish_slow(v) : 0;
+}
+bool mm_preempted(void);
+
+// The lock of a validated table of this type: held during changes of its entries; it counts as a
+// use. False: f is no such table (any more).
+static inline bool __must_check table_lock(struct frame *f, uint32_t type)
+{
+    uint32_t old = READ_ONCE(f->type);
+
+    for (;;) {
+        if ((old & (FRAME_TYPE_MASK | FRAME_VALIDATED)) != (type | FRAME_VALIDATED) ||
+            !(old & FRAME_TYPE_COUNT_MASK))
+            return false;
+        if (unlikely(old & FRAME_LOCKED)) {
+            cpu_relax();
+            old = READ_ONCE(f->type);
+            continue;
+        }
+        if (__atomic_compare_exchange_n(&f->type, &old, (old | FRAME_LOCKED) + 1, false,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return true;
+    }
+}
+
+static inline void table_unlock(struct frame *f)
+{
+    __atomic_sub_fetch(&f->type, FRAME_LOCKED + 1, __ATOMIC_RELEASE);
+}
