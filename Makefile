@@ -84,7 +84,7 @@ $(O)/serai.syms: $(HV_OBJ) hypervisor/x86/serai.lds scripts/symbols
 $(O)/hv/serai.bin: $(O)/serai.syms
 	objcopy -O binary $< $@
 $(O)/serai.elf: $(O)/hv/serai.bin hypervisor/x86/wrap.S hypervisor/x86/wrap.lds
-	set -- $$(nm $(O)/serai.syms | awk '$$3 == "load_end" || $$3 == "image_end" {print $$3 "=0x" $$1}'); \
+	set -- $$(nm $(O)/serai.syms | awk '$$3 == "load_end" || $$3 == "image_end" {print $$3 "=0x" substr($$1, 9)}'); \
 	for i; do eval "$$i"; done; \
 	$(CC) -m32 -c -DBIN='"$<"' -DBSS_BYTES=$$((image_end - load_end)) hypervisor/x86/wrap.S \
 	    -o $(O)/hv/wrap.o
@@ -96,11 +96,12 @@ $(O)/serai.gz: $(O)/serai.elf
 # ---- micro guests ---------------------------------------------------------------------------
 GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c
 GUESTS    := evil_flood evil_panic evil_spin evil_triple load pv_cpuid pv_debugregs \
-             pv_descriptors pv_evtchn pv_evtchn_fifo pv_evtchn_smp pv_exchange pv_failsafe \
-             pv_fpu pv_fuzz_hc pv_grant pv_grant_copy pv_grant_many pv_grant_v2 pv_hello \
-             pv_hypercalls pv_ioport pv_ldt pv_m2p pv_memory pv_mmu_refuse pv_mmu_types \
-             pv_mmu_update pv_mmu_va pv_mmu_writable pv_mmuext pv_multicall pv_privop pv_sched \
-             pv_segbase pv_time pv_timer pv_trap_int pv_traps pv_user pv_vcpu pv_version
+            pv_descriptors pv_evtchn pv_evtchn_fifo pv_evtchn_smp pv_exchange pv_failsafe pv_fpu \
+            pv_fuzz_hc pv_grant pv_grant_copy pv_grant_many pv_grant_v2 pv_hello pv_hypercalls \
+            pv_iomem pv_ioport pv_ldt pv_m2p pv_memory pv_misc pv_mmu_big pv_mmu_refuse \
+            pv_mmu_types pv_mmu_update pv_mmu_va pv_mmu_writable pv_mmuext pv_multicall pv_pirq \
+            pv_privop pv_sched pv_segbase pv_time pv_timer pv_tlb_smp pv_trap_int pv_traps \
+            pv_user pv_vcpu pv_version
 
 GUEST_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone \
                 -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables \
@@ -167,7 +168,7 @@ TEST_HDR    := $(wildcard tests/unit/*.h tests/fuzz/*.h builder/*.h hypervisor/*
                hypervisor/x86/*/*.h)
 
 UNIT_TESTS := builder_elf builder_notes builder_unpack builder_layout emulate_decode \
-              emulate_execute emulate_native
+              emulate_execute emulate_native lib rangeset
 UNIT_SRC_builder_elf     := tests/unit/kernel_image.c builder/elf.c
 UNIT_SRC_builder_notes   := tests/unit/kernel_image.c builder/elf.c builder/notes.c
 UNIT_SRC_builder_unpack  := tests/unit/kernel_image.c $(BUILDER_SRC)
@@ -176,6 +177,8 @@ UNIT_SRC_builder_layout  := tests/unit/kernel_image.c builder/elf.c builder/note
                             builder/pv_layout.c
 UNIT_SRC_emulate_decode  := tests/unit/emulate_host.c $(EMULATE_SRC)
 UNIT_SRC_emulate_execute := tests/unit/emulate_host.c $(EMULATE_SRC)
+UNIT_SRC_lib             := tests/unit/lib_sources.c
+UNIT_SRC_rangeset        := hypervisor/core/rangeset.c
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 UNIT_CFLAGS := -std=gnu17 -g -O1 $(WARN) -Wno-unused-parameter -Wno-missing-prototypes \

@@ -40,7 +40,7 @@ static void timer_op(void)
             worst = clock_now() - start;
     }
     tap_note("latest of twenty by %lu us", worst / 1000);
-    ok(worst < 200 * MS, "twenty timers of 1 ms come in time");
+    ok(worst < 1000 * MS, "twenty timers of 1 ms come in time");
     event_count[timer] = 0;
     hc_set_timer_op(clock_now() + 5 * MS);
     is(hc_set_timer_op(0), 0, "zero stops it");
