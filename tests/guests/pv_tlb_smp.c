@@ -166,6 +166,7 @@ static void freed_means_gone(void)
         hc_memory_op(XENMEM_populate_physmap, &r);
         same += list[0] == mfn;
         pte_set((unsigned long)again, make_pte(list[0], PTE_RW_DATA));
+        *again = 0;
         clock_spin(MS / 10);
         dirty += *again != 0;
         stop = true;
