@@ -47,6 +47,9 @@ struct fadt {
     uint32_t flags;
     struct acpi_address reset_reg;
     uint8_t reset_value;
+    uint16_t arm_boot_arch;
+    uint8_t minor;
+    uint64_t x_facs, x_dsdt;
 } __packed;
 _Static_assert(offsetof(struct fadt, reset_value) == 128, "FADT");
 enum {
@@ -55,6 +58,10 @@ enum {
     IAPC_NO_VGA = 1 << 2,
     FADT_V1_SIZE = 116,
 };
+enum { PM1_SLP_EN = 1 << 13, PM1_SLP_TYPE_SHIFT = 10, ACPI_S5 = 5 };
+
+// AML, as much as the object _S5 needs.
+enum { AML_ZERO = 0x00, AML_ONE = 0x01, AML_NAME = 0x08, AML_BYTE = 0x0a, AML_PACKAGE = 0x12 };
 
 struct madt {
     struct table header;
@@ -112,6 +119,49 @@ static const struct table *__init map_table(uint64_t pa)
     return t;
 }
 
+// One small integer at p[*pos]; false: something else.
+static bool __init aml_integer(const uint8_t *p, uint32_t end, uint32_t *pos, uint8_t *v)
+{
+    if (*pos + 2 > end)
+        return false;
+    if (p[*pos] == AML_BYTE)
+        *v = p[++*pos];
+    else if (p[*pos] == AML_ZERO || p[*pos] == AML_ONE)
+        *v = p[*pos];
+    else
+        return false;
+    ++*pos;
+    return true;
+}
+
+// Name(_S5, Package() { typeA, typeB, ... }): the only object of the DSDT that we read ourselves,
+// for a power-off without the control domain's help.
+static void __init parse_s5(const struct table *t)
+{
+    const uint8_t *p = (const uint8_t *)t;
+    for (uint32_t i = sizeof(*t) + 1; i + 12 <= t->length; i++) {
+        if (strncmp((const char *)p + i, "_S5_", 4) || (p[i - 1] != AML_NAME && p[i - 1] != '\\'))
+            continue;
+        if (p[i + 4] != AML_PACKAGE)
+            continue;
+        uint32_t pos = i + 5 + 1 + (p[i + 5] >> 6) + 1; // length bytes, number of elements
+        if (aml_integer(p, t->length, &pos, &acpi_info.s5_type_a) &&
+            aml_integer(p, t->length, &pos, &acpi_info.s5_type_b))
+            acpi_info.s5_known = true;
+        return;
+    }
+}
+
+static void __init find_s5(const struct fadt *f)
+{
+    const struct table *t = map_table(f->x_dsdt ? f->x_dsdt : f->dsdt);
+    if (!t)
+        return;
+    if (!strncmp(t->signature, "DSDT", 4))
+        parse_s5(t);
+    boot_unmap(t, t->length);
+}
+
 static void __init parse_fadt(const struct table *t)
 {
     struct fadt f = {};
@@ -133,6 +183,7 @@ static void __init parse_fadt(const struct table *t)
         acpi_info.reset_reg = f.reset_reg;
         acpi_info.reset_value = f.reset_value;
     }
+    find_s5(&f);
 }
 
 static void __init add_cpu(uint32_t apic_id, uint32_t acpi_id, uint32_t flags)
@@ -347,27 +398,35 @@ void acpi_reset(void)
     // follow.
 }
 
-enum { PM1_SLP_EN = 1 << 13, PM1_SCI_EN = 1 << 0, ACPI_S5 = 5 };
+// Returns when the machine does not react.
+static void enter_s5(uint16_t val_a, uint16_t val_b)
+{
+    outw(acpi_info.pm1a_cnt, val_a | PM1_SLP_EN);
+    if (acpi_info.pm1b_cnt)
+        outw(acpi_info.pm1b_cnt, val_b | PM1_SLP_EN);
+    for (unsigned int i = 0; i < 1 << 24; i++)
+        cpu_relax();
+}
 
 int acpi_enter_sleep(const struct xenpf_enter_acpi_sleep *sleep)
 {
     if (sleep->flags & ~XENPF_ACPI_SLEEP_EXTENDED)
         return -EINVAL;
-    if (sleep->flags & XENPF_ACPI_SLEEP_EXTENDED)
-        return -EOPNOTSUPP; // hardware-reduced machines
-    if (sleep->sleep_state != ACPI_S5)
+    if ((sleep->flags & XENPF_ACPI_SLEEP_EXTENDED) || sleep->sleep_state != ACPI_S5)
         return -EOPNOTSUPP;
     if (!acpi_info.pm1a_cnt)
         return -ENODEV;
     printk("The control domain powers the machine off\n");
-    console_flush();
     irq_disable();
-    outw(acpi_info.pm1a_cnt, sleep->val_a | PM1_SLP_EN);
-    if (acpi_info.pm1b_cnt)
-        outw(acpi_info.pm1b_cnt, sleep->val_b | PM1_SLP_EN);
-    // It takes effect within a moment.
-    for (unsigned int i = 0; i < 1 << 24; i++)
-        cpu_relax();
+    console_flush();
+    enter_s5(sleep->val_a, sleep->val_b);
     printk(LOG_ERR "ACPI: the machine does not power off\n");
     arch_machine_halt();
+}
+
+void acpi_power_off(void)
+{
+    if (acpi_info.s5_known && acpi_info.pm1a_cnt)
+        enter_s5(acpi_info.s5_type_a << PM1_SLP_TYPE_SHIFT,
+                 acpi_info.s5_type_b << PM1_SLP_TYPE_SHIFT);
 }

@@ -37,6 +37,8 @@ struct acpi_info {
     uint16_t pm1a_evt, pm1b_evt;
     uint16_t sci_irq;
     uint8_t rtc_century; // CMOS register, 0: none
+    bool s5_known; // _S5 of the DSDT was found:
+    uint8_t s5_type_a, s5_type_b;
     bool no_vga, reset_supported;
     struct acpi_address reset_reg;
     uint8_t reset_value;
@@ -52,5 +54,7 @@ struct xenpf_enter_acpi_sleep;
 int __must_check acpi_enter_sleep(const struct xenpf_enter_acpi_sleep *sleep);
 // ACPI processor id of a CPU of ours (x86/boot/smp_boot.c).
 uint32_t acpi_id_of_cpu(unsigned int cpu);
+// S5 with the DSDT's own values; returns when that is not possible.
+void acpi_power_off(void);
 // Try the FADT's reset register.
 void acpi_reset(void);

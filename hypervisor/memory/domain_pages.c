@@ -24,10 +24,16 @@ uint64_t memory_unclaimed_pages(void)
 
 // One CPU at a time: many would only wait for each other, and for those that allocate.
 static spinlock_t scrub_lock = SPINLOCK_INIT;
+static bool scrub_enabled; // not while the machine is starting
+
+void memory_scrub_enable(void)
+{
+    scrub_enabled = true;
+}
 
 bool memory_scrub_idle(void)
 {
-    if (!spin_trylock(&scrub_lock))
+    if (!scrub_enabled || !spin_trylock(&scrub_lock))
         return false;
     bool more = buddy_scrub_some() && buddy_dirty_pages();
     spin_unlock(&scrub_lock);

@@ -156,4 +156,5 @@ void frame_unshare(struct frame *f);
 
 // ---- start-up -----------------------------------------------------------------------------
 void frame_table_init(void); // sections of the memory map; after boot allocator and paging
+void memory_scrub_enable(void); // idle CPUs may scrub from now on: end of boot
 void memory_init_late(void); // hand the rest of boot memory to the buddy allocator

@@ -145,6 +145,7 @@ static __noreturn __noinline void boot_finish(void)
 {
     paging_seal();
     boot_release(image_to_paddr(init_start), init_end - init_start);
+    memory_scrub_enable();
     printk("Boot took %llu ms; %lu MiB free\n", now_ns() / NS_PER_MS,
            memory_free_pages() >> (20 - PAGE_SHIFT));
     if (domain_unpause_by_controller(control_domain))

@@ -22,6 +22,9 @@ enum {
     START_TIMEOUT_MS = 2000,
     STARTUP_RETRY_MS = 200,
     SYNC_ROUNDS = 16,
+    SYNC_GOOD_ROUNDS = 3, // enough when an exchange took less than SYNC_GOOD_TICKS
+    SYNC_GOOD_TICKS = 5000,
+    SYNC_LIMIT_TICKS = 3000000, // a machine this slow tells nothing more
 };
 
 // End of trampoline.S.
@@ -114,7 +117,11 @@ static int64_t sync_measure(void)
 {
     uint64_t best_width = ~0ull;
     int64_t best = 0;
+    uint64_t start = rdtsc();
     for (unsigned int i = 0; i < SYNC_ROUNDS; i++) {
+        if ((i >= SYNC_GOOD_ROUNDS && best_width < SYNC_GOOD_TICKS) ||
+            (i && rdtsc() - start > SYNC_LIMIT_TICKS))
+            break;
         uint64_t before = rdtsc();
         WRITE_ONCE(sync_question, 1);
         while (READ_ONCE(sync_question))

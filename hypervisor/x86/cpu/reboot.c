@@ -73,6 +73,22 @@ void arch_machine_halt(void)
         asm volatile("cli; hlt");
 }
 
+void arch_machine_poweroff(void)
+{
+    irq_disable();
+    console_flush();
+    acpi_power_off();
+    printk("The machine can be switched off now\n");
+    arch_machine_halt();
+}
+
+void arch_machine_restart_or_halt(void)
+{
+    if (options.noreboot)
+        arch_machine_halt();
+    arch_machine_restart();
+}
+
 void arch_delay_ms(unsigned int ms)
 {
     while (ms--)
