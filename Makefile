@@ -101,7 +101,7 @@ GUESTS    := evil_flood evil_panic evil_spin evil_triple load pv_cpuid pv_debugr
             pv_iomem pv_ioport pv_ldt pv_m2p pv_memory pv_misc pv_mmu_big pv_mmu_refuse \
             pv_mmu_types pv_mmu_update pv_mmu_va pv_mmu_writable pv_mmuext pv_multicall pv_pirq \
             pv_privop pv_sched pv_segbase pv_time pv_timer pv_tlb_smp pv_trap_int pv_traps \
-            pv_user pv_vcpu pv_version
+            pv_user pv_user32 pv_vcpu pv_vcpu_context pv_version
 
 GUEST_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone \
                 -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables \

@@ -104,6 +104,52 @@ static void wake_up(void)
     event_close(p);
 }
 
+// What Linux does in its spin locks: wait in poll for a masked port, be kicked by another vCPU.
+static evtchn_port_t kick_port;
+
+static void poll_many(void *arg)
+{
+    struct sched_poll p = {.nr_ports = 1};
+
+    (void)arg;
+    event_disable();
+    set_xen_guest_handle(p.ports, &kick_port);
+    for (unsigned int i = 0; i < 200; i++) {
+        stage = 2 * i + 1;
+        hc_sched_op(SCHEDOP_poll, &p);
+        if (!event_port_pending(kick_port))
+            i--; // woken for another reason: wait again
+        else
+            event_port_clear_pending(kick_port);
+    }
+    stage = 1000;
+}
+
+static void kicks(void)
+{
+    unsigned int sent = 0;
+    uint64_t end = clock_now() + 5000 * MS;
+
+    kick_port = (evtchn_port_t)event_bind_ipi(1);
+    event_port_mask(kick_port);
+    stage = 0;
+    smp_post(1, poll_many, NULL);
+    for (unsigned int i = 0; i < 200 && clock_now() < end; i++) {
+        while (stage != 2 * i + 1 && clock_now() < end)
+            cpu_relax();
+        if (i % 3 == 0)
+            clock_spin(MS / 10);
+        sent += !event_send(kick_port);
+    }
+    wait_for(&stage, 1000);
+    is(stage, 1000, "two hundred kicks of a polling vCPU, none lost");
+    if (stage != 1000)
+        return;
+    smp_wait(1);
+    is(sent, 200, "all sent");
+    event_close(kick_port);
+}
+
 void guest_main(void)
 {
     if (smp_count() < 2) {
@@ -114,4 +160,5 @@ void guest_main(void)
     ipi();
     rebind();
     wake_up();
+    kicks();
 }
