@@ -232,29 +232,29 @@ static const char *cfg_types_text(unsigned types, char *text, size_t size)
     return text;
 }
 
-static int cfg_check_entry(const struct cfg *c, const struct cfg_entry *e,
-                           const struct cfg_key *keys, size_t count, const struct cfg_key **found,
-                           struct cfg_error *err)
+// The row of the table for a key; NULL and a message when there is none or the type is wrong.
+static const struct cfg_key *cfg_known(const struct cfg *c, const struct cfg_entry *e,
+                                       const struct cfg_key *keys, size_t count,
+                                       struct cfg_error *err)
 {
     struct suggest s = {.word = e->key};
-    *found = NULL;
-    for (size_t i = 0; i < count && !*found; i++) {
+    const struct cfg_key *found = NULL;
+    for (size_t i = 0; i < count && !found; i++) {
         if (!strcmp(keys[i].name, e->key))
-            *found = &keys[i];
+            found = &keys[i];
         suggest_offer(&s, keys[i].name);
     }
-    if (!*found && s.best)
-        return cfg_fail(c, e, NULL, err, "unknown key \"%.60s\"; did you mean \"%s\"?", e->key,
-                        s.best);
-    if (!*found)
-        return cfg_fail(c, e, NULL, err, "unknown key \"%.60s\"", e->key);
-    if (!((*found)->types & e->value.type)) {
+    if (!found && s.best) {
+        cfg_fail(c, e, NULL, err, "unknown key \"%.60s\"; did you mean \"%s\"?", e->key, s.best);
+    } else if (!found) {
+        cfg_fail(c, e, NULL, err, "unknown key \"%.60s\"", e->key);
+    } else if (!(found->types & e->value.type)) {
         char text[64];
-        return cfg_fail(c, e, &e->value, err, "%s: expected %s, got %s", e->key,
-                        cfg_types_text((*found)->types, text, sizeof(text)),
-                        cfg_type_name(e->value.type));
+        cfg_fail(c, e, &e->value, err, "%s: expected %s, got %s", e->key,
+                 cfg_types_text(found->types, text, sizeof(text)), cfg_type_name(e->value.type));
+        return NULL;
     }
-    return 0;
+    return found;
 }
 
 int cfg_check(const struct cfg *c, const struct cfg_key *keys, size_t count, cfg_warn_fn *warn,
@@ -262,10 +262,9 @@ int cfg_check(const struct cfg *c, const struct cfg_key *keys, size_t count, cfg
 {
     for (size_t i = 0; i < c->count; i++) {
         const struct cfg_entry *e = &c->entries[i];
-        const struct cfg_key *key;
-        int ret = cfg_check_entry(c, e, keys, count, &key, err);
-        if (ret)
-            return ret;
+        const struct cfg_key *key = cfg_known(c, e, keys, count, err);
+        if (!key)
+            return -EINVAL;
         if (key->unsupported && warn) {
             struct cfg_error note;
             cfg_fail(c, e, NULL, &note, "\"%s\" is not supported yet and has no effect", e->key);

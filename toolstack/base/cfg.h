@@ -50,8 +50,7 @@ void cfg_free(struct cfg *c);
 
 // Parses a text into `c`; a key given again replaces the earlier value. `name` stands for the
 // file in messages. On failure (-EINVAL, -ENOMEM) `c` holds what came before the mistake.
-int cfg_parse(struct cfg *c, const char *name, const char *text, size_t len,
-              struct cfg_error *err);
+int cfg_parse(struct cfg *c, const char *name, const char *text, size_t len, struct cfg_error *err);
 // Parses one `key=value` argument of a command line, where a value that is no number, list or
 // quoted string is taken as a string as it stands.
 int cfg_parse_argument(struct cfg *c, const char *argument, struct cfg_error *err);

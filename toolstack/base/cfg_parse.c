@@ -304,8 +304,9 @@ static int cfg_setting(struct cfg_parser *p)
         return 0;
     }
     if (cfg_peek(p) >= 0)
-        return cfg_syntax(p, cfg_here(p), "expected the end of the line after the value of "
-                                          "\"%.*s\", found %s",
+        return cfg_syntax(p, cfg_here(p),
+                          "expected the end of the line after the value of "
+                          "\"%.*s\", found %s",
                           shown, key, cfg_show(cfg_peek(p), text));
     return 0;
 }

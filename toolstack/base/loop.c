@@ -119,8 +119,10 @@ struct loop_source *loop_add_timer(struct loop *l, loop_fn *fn, void *arg)
 int loop_arm(struct loop_source *s, uint64_t first_ms, uint64_t every_ms)
 {
     struct itimerspec when = {
-        .it_value = {.tv_sec = (time_t)(first_ms / 1000), .tv_nsec = (long)(first_ms % 1000) * 1000000},
-        .it_interval = {.tv_sec = (time_t)(every_ms / 1000), .tv_nsec = (long)(every_ms % 1000) * 1000000},
+        .it_value = {.tv_sec = (time_t)(first_ms / 1000),
+                     .tv_nsec = (long)(first_ms % 1000) * 1000000},
+        .it_interval = {.tv_sec = (time_t)(every_ms / 1000),
+                        .tv_nsec = (long)(every_ms % 1000) * 1000000},
     };
     return timerfd_settime(s->fd, 0, &when, NULL) ? -errno : 0;
 }

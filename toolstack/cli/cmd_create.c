@@ -17,12 +17,10 @@ static int create_attach(struct cli *cli, uint32_t id)
 
 int cmd_create(struct cli *cli, int argc, char **argv)
 {
-    static const struct option options[] = {{"console", no_argument, NULL, 'c'},
-                                            {"dry-run", no_argument, NULL, 'n'},
-                                            {"paused", no_argument, NULL, 'p'},
-                                            {"quiet", no_argument, NULL, 'q'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"console", no_argument, NULL, 'c'}, {"dry-run", no_argument, NULL, 'n'},
+        {"paused", no_argument, NULL, 'p'},  {"quiet", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, 'h'},    {0}};
     bool console = false, dry = false, paused = false, quiet = false;
     for (int opt; (opt = getopt_long(argc, argv, "cnpqh", options, NULL)) != -1;) {
         switch (opt) {

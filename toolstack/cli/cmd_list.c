@@ -16,9 +16,9 @@ static void list_json(const struct serai_domain *list, size_t count)
         unsigned flag;
         const char *name;
     } flags[] = {
-        {SERAI_DOMAIN_RUNNING, "running"},   {SERAI_DOMAIN_BLOCKED, "blocked"},
-        {SERAI_DOMAIN_PAUSED, "paused"},     {SERAI_DOMAIN_SHUTDOWN, "shutdown"},
-        {SERAI_DOMAIN_DYING, "dying"},       {SERAI_DOMAIN_HVM, "hvm"},
+        {SERAI_DOMAIN_RUNNING, "running"}, {SERAI_DOMAIN_BLOCKED, "blocked"},
+        {SERAI_DOMAIN_PAUSED, "paused"},   {SERAI_DOMAIN_SHUTDOWN, "shutdown"},
+        {SERAI_DOMAIN_DYING, "dying"},     {SERAI_DOMAIN_HVM, "hvm"},
         {SERAI_DOMAIN_MANAGED, "managed"},
     };
     BUF_AUTO out = {0};
@@ -49,10 +49,9 @@ static void list_json(const struct serai_domain *list, size_t count)
 
 static int list_table(struct cli *cli, const struct serai_domain *list, size_t count, bool verbose)
 {
-    static const char *const heads[] = {"Name",  ">ID",      ">Mem", ">VCPUs",
-                                        "State", ">Time(s)", NULL};
-    static const char *const more[] = {"Name",  ">ID",      ">Mem",    ">VCPUs",
-                                       "State", ">Time(s)", ">MaxMem", "UUID", NULL};
+    static const char *const heads[] = {"Name", ">ID", ">Mem", ">VCPUs", "State", ">Time(s)", NULL};
+    static const char *const more[] = {"Name",     ">ID",     ">Mem", ">VCPUs", "State",
+                                       ">Time(s)", ">MaxMem", "UUID", NULL};
     struct table t = {.heads = verbose ? more : heads, .colour = cli->colour};
     char text[64];
     for (size_t i = 0; i < count; i++) {

@@ -94,8 +94,8 @@ static void top_json(const struct top *t, const struct serai_host *h,
 static void top_table(const struct top *t, const struct serai_host *h,
                       const struct serai_domain *list, size_t count, uint64_t elapsed_ns)
 {
-    static const char *const heads[] = {"NAME",     ">ID",   "STATE",          ">VCPUS",
-                                        ">MEM(MB)", ">CPU%", "SHARE OF THE MACHINE", NULL};
+    static const char *const heads[] = {
+        "NAME", ">ID", "STATE", ">VCPUS", ">MEM(MB)", ">CPU%", "SHARE OF THE MACHINE", NULL};
     struct table table = {.heads = heads, .colour = t->cli->colour};
     double busy = 0, cpus = h->nr_cpus ? h->nr_cpus : 1;
     for (size_t i = 0; i < count; i++) {
@@ -125,8 +125,7 @@ static int top_sample(struct top *t, bool show)
     size_t count;
     struct serai_host host;
     struct serai_error err;
-    if (serai_host_get(t->cli->s, &host, &err) ||
-        serai_domain_list(t->cli->s, &list, &count, &err))
+    if (serai_host_get(t->cli->s, &host, &err) || serai_domain_list(t->cli->s, &list, &count, &err))
         return cli_fail(&err);
     uint64_t now = top_clock_ns();
     if (show) {

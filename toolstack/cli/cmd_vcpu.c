@@ -21,7 +21,10 @@ struct vcpu_out {
 static void vcpu_row(struct vcpu_out *o, const struct serai_domain *d, const struct serai_vcpu *v)
 {
     char hard[MAP_TEXT], soft[MAP_TEXT];
-    const char *state = !v->online ? "offline" : v->running ? "running" : v->blocked ? "idle" : "ready";
+    const char *state = !v->online   ? "offline"
+                        : v->running ? "running"
+                        : v->blocked ? "idle"
+                                     : "ready";
     serai_cpumap_format(&v->hard, o->nr_cpus, hard, sizeof(hard));
     serai_cpumap_format(&v->soft, o->nr_cpus, soft, sizeof(soft));
     if (o->json) {
@@ -81,8 +84,8 @@ int cmd_vcpu_list(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-    static const char *const heads[] = {"NAME",  ">ID",     ">VCPU",       ">CPU",
-                                        "STATE", ">CPU(s)", "MAY / SHOULD RUN ON", NULL};
+    static const char *const heads[] = {
+        "NAME", ">ID", ">VCPU", ">CPU", "STATE", ">CPU(s)", "MAY / SHOULD RUN ON", NULL};
     BUF_AUTO text = {0};
     struct vcpu_out o = {.j.out = &text, .t = {.heads = heads, .colour = cli->colour}};
     for (int opt; (opt = getopt_long(argc, argv, "h", options, NULL)) != -1;) {

@@ -22,8 +22,8 @@ static const char *table_head(const struct table *t, size_t column)
     return t->heads[column] + (t->heads[column][0] == '>');
 }
 
-static void table_put(const struct table *t, FILE *to, size_t column, size_t columns,
-                      size_t width, int colour, const char *text)
+static void table_put(const struct table *t, FILE *to, size_t column, size_t columns, size_t width,
+                      int colour, const char *text)
 {
     int pad = (int)(width - strlen(text));
     bool right = t->heads[column][0] == '>';
@@ -42,8 +42,10 @@ static void table_put(const struct table *t, FILE *to, size_t column, size_t col
 int table_print(struct table *t, FILE *to)
 {
     size_t width[TABLE_COLUMNS_MAX], columns = 0;
-    for (; t->heads[columns] && columns < TABLE_COLUMNS_MAX; columns++)
+    do {
         width[columns] = strlen(table_head(t, columns));
+        columns++;
+    } while (columns < TABLE_COLUMNS_MAX && t->heads[columns]);
     int ret = t->cells.failed ? -ENOMEM : 0;
 
     const char *cell = t->cells.data;

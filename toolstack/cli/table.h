@@ -10,7 +10,7 @@
 enum { TABLE_COLUMNS_MAX = 12 };
 
 struct table {
-    const char *const *heads; // NULL-terminated; a leading '>' aligns the column right
+    const char *const *heads; // one or more, NULL-terminated; a leading '>' aligns right
     bool colour;
     struct buf cells; // NUL-separated text, each preceded by one byte of colour (0: none)
     size_t count;

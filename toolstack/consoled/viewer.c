@@ -106,29 +106,30 @@ static void viewer_type(struct viewer *v)
     viewer_watch(v);
 }
 
+static void viewer_refuse(struct viewer *v, const char *why)
+{
+    v->closing = true;
+    viewer_send(v, why, strlen(why));
+}
+
 static void viewer_attach(struct viewer *v)
 {
     unsigned id;
-    char end, text[VIEWER_LINE_MAX + 64];
-    int n = 0;
+    char end;
     if (sscanf(v->line.data, "attach %u%c", &id, &end) != 1) {
-        n = snprintf(text, sizeof(text), "not understood: %.*s\n", (int)v->line.len, v->line.data);
-    } else {
-        // The request may be faster than the news of a guest just made.
-        v->guest = guest_find(v->daemon, id);
-        if (!v->guest) {
-            guests_rescan(v->daemon);
-            v->guest = guest_find(v->daemon, id);
-        }
-        if (!v->guest)
-            n = snprintf(text, sizeof(text), "no such console\n");
-    }
-    if (n) {
-        v->closing = true;
-        viewer_send(v, text, (size_t)n);
+        viewer_refuse(v, "request not understood\n");
         return;
     }
-    struct guest *g = v->guest;
+    struct guest *g = guest_find(v->daemon, id);
+    if (!g) { // the request may be faster than the news of a guest just made
+        guests_rescan(v->daemon);
+        g = guest_find(v->daemon, id);
+    }
+    if (!g) {
+        viewer_refuse(v, "no such console\n");
+        return;
+    }
+    v->guest = g;
     size_t recent = g->backlog.len < GUEST_BACKLOG ? g->backlog.len : GUEST_BACKLOG;
     buf_puts(&v->out, "ok\n");
     if (recent)
@@ -246,8 +247,10 @@ void viewers_detach(struct guest *g)
 
 void viewers_close(struct consoled *d)
 {
-    while (d->viewers)
-        viewer_free(d->viewers);
+    for (struct viewer *v = d->viewers, *next; v; v = next) {
+        next = v->next;
+        viewer_free(v);
+    }
     if (d->listen_fd >= 0)
         close(d->listen_fd);
 }

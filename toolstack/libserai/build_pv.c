@@ -77,14 +77,13 @@ static int pv_plan(const struct serai_config *c, const struct image *im, struct 
     if (ret == -ENOMEM)
         return err_set(err, ret,
                        "memory: %llu MB are too little for kernel %s%s%s, which need at least %llu",
-                       (unsigned long long)c->memory_mb, c->kernel, c->ramdisk ? " and ramdisk " : "",
-                       c->ramdisk ? c->ramdisk : "",
+                       (unsigned long long)c->memory_mb, c->kernel,
+                       c->ramdisk ? " and ramdisk " : "", c->ramdisk ? c->ramdisk : "",
                        (unsigned long long)(why.where + PAGES_PER_MB - 1) / PAGES_PER_MB);
     return ret ? pv_fail(err, ret, c->kernel, &why) : 0;
 }
 
-int build_pv_check(const struct serai_config *c, const struct image *image,
-                   struct serai_error *err)
+int build_pv_check(const struct serai_config *c, const struct image *image, struct serai_error *err)
 {
     struct pv_layout layout;
     return pv_plan(c, image, &layout, err);
@@ -174,12 +173,9 @@ static int pv_map(struct pv *pv, struct serai_error *err)
     const struct pv_layout *l = &pv->layout;
     const struct pv_layout_area *p2m = &l->p2m_tables;
     uint64_t p2m_tables = p2m->pages ? p2m->pfn : l->used_pages;
-    const uint64_t start[PV_WINDOWS + 1] = {l->kernel.pfn,
-                                            l->tables.pfn,
-                                            l->tables.pfn + l->tables.pages,
-                                            p2m_tables,
-                                            p2m_tables + p2m->pages,
-                                            l->used_pages};
+    const uint64_t start[PV_WINDOWS + 1] = {
+        l->kernel.pfn, l->tables.pfn,           l->tables.pfn + l->tables.pages,
+        p2m_tables,    p2m_tables + p2m->pages, l->used_pages};
     for (unsigned i = 0; i < PV_WINDOWS; i++) {
         struct pv_window w = {NULL, start[i], start[i + 1] - start[i]};
         if (!w.count)
@@ -399,8 +395,7 @@ int build_pv(struct build_pv *b, struct serai_error *err)
     if (!ret)
         ret = pv_step(&pv, "start", 100, err);
     if (!ret)
-        b->console =
-            (struct serai_console){pv.frames[pv.layout.console.pfn], b->console_port};
+        b->console = (struct serai_console){pv.frames[pv.layout.console.pfn], b->console_port};
     for (unsigned i = 0; i < PV_WINDOWS && (ret || !b->exiting); i++)
         pv_unmap(&pv, i);
     free(pv.frames);

@@ -132,8 +132,7 @@ static int config_cmdline(const struct cfg *cfg, struct serai_config *c, struct 
 }
 
 static int config_cpumap(const struct cfg *cfg, const struct cfg_entry *e,
-                         const struct cfg_value *v, struct serai_cpumap *out,
-                         struct cfg_error *err)
+                         const struct cfg_value *v, struct serai_cpumap *out, struct cfg_error *err)
 {
     struct serai_error text;
     char number[24];
@@ -213,8 +212,8 @@ struct config_number {
 static int config_numbers(const struct cfg *cfg, struct serai_config *c, struct cfg_error *err)
 {
     struct config_number n[] = {
-        {"memory", 1, CONFIG_MEMORY_MAX_MB, 0}, {"maxmem", 1, CONFIG_MEMORY_MAX_MB, 0},
-        {"vcpus", 1, CONFIG_VCPUS_MAX, 1},      {"maxvcpus", 1, CONFIG_VCPUS_MAX, 0},
+        {"memory", 1, CONFIG_MEMORY_MAX_MB, 0},     {"maxmem", 1, CONFIG_MEMORY_MAX_MB, 0},
+        {"vcpus", 1, CONFIG_VCPUS_MAX, 1},          {"maxvcpus", 1, CONFIG_VCPUS_MAX, 0},
         {"cpu_weight", 1, 65535, SERAI_SCHED_KEEP}, {"cap", 0, 65534, SERAI_SCHED_KEEP},
     };
     for (size_t i = 0; i < sizeof(n) / sizeof(n[0]); i++) {
@@ -340,8 +339,8 @@ static int config_build(struct serai *s, const struct cfg *cfg, const char *name
     struct cfg_error where = {""};
     struct serai_config *c = calloc(1, sizeof(*c));
     size_t keys = record ? CONFIG_KEYS_WITH_RECORD : CONFIG_KEYS;
-    int ret = c ? cfg_check(cfg, config_keys, keys, record ? NULL : config_warn, s, &where)
-                : -ENOMEM;
+    int ret =
+        c ? cfg_check(cfg, config_keys, keys, record ? NULL : config_warn, s, &where) : -ENOMEM;
     if (!ret)
         ret = config_from_cfg(cfg, c, &where);
     if (ret == -ENOMEM)
@@ -366,8 +365,8 @@ static int config_build(struct serai *s, const struct cfg *cfg, const char *name
     return 0;
 }
 
-int serai_config_load(struct serai *s, const char *path, const char *const *overrides,
-                      size_t count, struct serai_config **out, struct serai_error *err)
+int serai_config_load(struct serai *s, const char *path, const char *const *overrides, size_t count,
+                      struct serai_config **out, struct serai_error *err)
 {
     struct cfg_error where = {""};
     BUF_AUTO text = {0};

@@ -45,7 +45,8 @@ int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_err
     int ret;
     if (connect(sock, (struct sockaddr *)&addr, sizeof(addr))) {
         ret = -errno;
-        err_sys(err, ret, "cannot reach the console daemon at %s (is consoled running?)", s->socket);
+        err_sys(err, ret, "cannot reach the console daemon at %s (is consoled running?)",
+                s->socket);
         goto out_close;
     }
     snprintf(line, sizeof(line), "attach %u\n", id);
@@ -56,7 +57,7 @@ int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_err
         err_sys(err, ret, "the console daemon does not answer");
         goto out_close;
     }
-    if (strcmp(line, "ok")) {
+    if (strcmp(line, "ok") != 0) {
         ret = err_set(err, -ESRCH, "console of domain %u: %s", id, line);
         goto out_close;
     }

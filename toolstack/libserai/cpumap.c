@@ -73,12 +73,11 @@ int serai_cpumap_parse(const char *text, struct serai_cpumap *out, struct serai_
             break;
     }
     return err_set(err, -EINVAL,
-                   "\"%.60s\" is not a set of CPUs (such as \"0-3,7\", \"all,^0\"; at most %d)", text,
-                   SERAI_CPUS_MAX - 1);
+                   "\"%.60s\" is not a set of CPUs (such as \"0-3,7\", \"all,^0\"; at most %d)",
+                   text, SERAI_CPUS_MAX - 1);
 }
 
-char *serai_cpumap_format(const struct serai_cpumap *map, unsigned nr_cpus, char *text,
-                          size_t size)
+char *serai_cpumap_format(const struct serai_cpumap *map, unsigned nr_cpus, char *text, size_t size)
 {
     unsigned limit = nr_cpus && nr_cpus < SERAI_CPUS_MAX ? nr_cpus : SERAI_CPUS_MAX;
     unsigned set = 0;

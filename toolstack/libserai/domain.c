@@ -111,8 +111,7 @@ int serai_domain_list(struct serai *s, struct serai_domain **list, size_t *count
         set_xen_guest_handle(op.u.getdomaininfolist.buffer, batch);
         int ret = hc_sysctl(s, &op);
         uint32_t n = op.u.getdomaininfolist.num_domains;
-        struct serai_domain *more =
-            ret < 0 ? NULL : realloc(all, (total + n + 1) * sizeof(*all));
+        struct serai_domain *more = ret < 0 ? NULL : realloc(all, (total + n + 1) * sizeof(*all));
         if (!more) {
             hc_free(s, batch);
             free(all);
@@ -159,8 +158,8 @@ int serai_domain_find(struct serai *s, const char *name, struct serai_domain *ou
     if (isdigit((unsigned char)*name) && !*end)
         return serai_domain_get(s, id > UINT16_MAX ? UINT16_MAX : (uint32_t)id, out, err);
 
-    struct serai_domain *list, *found = NULL;
-    size_t count;
+    struct serai_domain *list = NULL, *found = NULL;
+    size_t count = 0;
     int ret = serai_domain_list(s, &list, &count, err);
     if (ret)
         return ret;
@@ -207,15 +206,14 @@ int serai_domain_unpause(struct serai *s, uint32_t id, struct serai_error *err)
 // Others (the console daemon) let go of the domain's pages when its record is gone.
 static void domain_wait_gone(struct serai *s, uint32_t id)
 {
-    struct serai_domain d;
+    struct serai_domain d = {0};
     for (unsigned waited = 0; waited < DOMAIN_GONE_MS; waited += 2) {
         if (serai_domain_get(s, id, &d, NULL) || !(d.flags & SERAI_DOMAIN_DYING))
             return;
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
-    serai_note(s, SERAI_LOG_WARNING,
-               "domain %u is dead, but somebody still maps %llu of its pages", id,
-               (unsigned long long)d.pages);
+    serai_note(s, SERAI_LOG_WARNING, "domain %u is dead, but somebody still maps %llu of its pages",
+               id, (unsigned long long)d.pages);
 }
 
 int serai_domain_destroy(struct serai *s, uint32_t id, struct serai_error *err)
@@ -238,7 +236,7 @@ int serai_domain_destroy(struct serai *s, uint32_t id, struct serai_error *err)
 static int domain_edit_begin(struct serai *s, uint32_t id, struct state_record *r, int *lock,
                              struct serai_error *err)
 {
-    struct serai_domain d;
+    struct serai_domain d = {0};
     int ret = state_lock(s, lock, err);
     if (ret)
         return ret;

@@ -163,10 +163,10 @@ int serai_host_debug_keys(struct serai *s, const char *keys, struct serai_error 
     size_t len = strlen(keys);
     if (!len || len > 4096)
         return err_set(err, -EINVAL, "give one key or more (at most 4096)");
-    char *copy = hc_alloc(s, len);
+    char *copy = hc_alloc(s, len + 1);
     if (!copy)
         return err_set(err, -ENOMEM, "out of memory");
-    memcpy(copy, keys, len);
+    memcpy(copy, keys, len + 1);
     struct xen_sysctl op = {.cmd = XEN_SYSCTL_debug_keys};
     set_xen_guest_handle(op.u.debug_keys.keys, copy);
     op.u.debug_keys.nr_keys = (uint32_t)len;

@@ -88,8 +88,8 @@ int hc_mmuext(struct serai *s, const struct mmuext_op *op, uint32_t domain)
     if (!copy)
         return -ENOMEM;
     *copy = *op;
-    int ret = (int)hc_result(
-        xencall4(s->call, __HYPERVISOR_mmuext_op, (uintptr_t)copy, 1, 0, domain));
+    int ret =
+        (int)hc_result(xencall4(s->call, __HYPERVISOR_mmuext_op, (uintptr_t)copy, 1, 0, domain));
     hc_free(s, copy);
     return ret;
 }
@@ -101,8 +101,8 @@ int hc_version(struct serai *s, int cmd, void *arg, size_t size)
         return -ENOMEM;
     if (size)
         memcpy(copy, arg, size);
-    int ret = (int)hc_result(xencall2(s->call, __HYPERVISOR_xen_version, (uint64_t)cmd,
-                                      size ? (uintptr_t)copy : 0));
+    int ret = (int)hc_result(
+        xencall2(s->call, __HYPERVISOR_xen_version, (uint64_t)cmd, size ? (uintptr_t)copy : 0));
     if (size)
         memcpy(arg, copy, size);
     hc_free(s, copy);

@@ -15,9 +15,9 @@
 #include <xen/features.h>
 
 // What a PV guest may rely on; a kernel that requires more cannot start.
-#define IMAGE_FEATURES                                                                             \
-    (1u << XENFEAT_writable_page_tables | 1u << XENFEAT_writable_descriptor_tables |               \
-     1u << XENFEAT_pae_pgdir_above_4gb | 1u << XENFEAT_mmu_pt_update_preserve_ad |                 \
+#define IMAGE_FEATURES                                                               \
+    (1u << XENFEAT_writable_page_tables | 1u << XENFEAT_writable_descriptor_tables | \
+     1u << XENFEAT_pae_pgdir_above_4gb | 1u << XENFEAT_mmu_pt_update_preserve_ad |   \
      1u << XENFEAT_highmem_assist | 1u << XENFEAT_gnttab_map_avail_bits)
 
 // A static text of the builder becomes an error about a file.
@@ -79,8 +79,8 @@ static int image_open_kernel(struct image *im, const char *path, struct serai_er
                            im->kernel_unpacked_size);
         }
     }
-    ret = bzimage_unpack(blob, im->kernel_unpacked, im->kernel_unpacked_size, scratch,
-                         scratch_size, &im->elf, &why);
+    ret = bzimage_unpack(blob, im->kernel_unpacked, im->kernel_unpacked_size, scratch, scratch_size,
+                         &im->elf, &why);
     free(scratch);
     if (!ret)
         ret = notes_read(&im->elf, &im->notes, &why);

@@ -63,7 +63,7 @@ static int ramdisk_cpio(const struct ramdisk *r, size_t *at)
         if (!ramdisk_has(r, pos, CPIO_HEADER))
             return ramdisk_short(r, "cpio", start);
         const uint8_t *h = r->data + pos;
-        if (memcmp(h, "07070", 5) || !cpio_field(h + 54, &file_size) ||
+        if (memcmp(h, "07070", 5) != 0 || !cpio_field(h + 54, &file_size) ||
             !cpio_field(h + 94, &name_size))
             return err_set(r->err, -EINVAL, "ramdisk %s: damaged: no cpio header at byte %zu",
                            r->path, pos);
@@ -121,8 +121,8 @@ static int ramdisk_zstd(const struct ramdisk *r, size_t *at)
     for (;;) {
         if (!ramdisk_has(r, pos, 3))
             return ramdisk_short(r, "zstd", start);
-        uint32_t head = r->data[pos] | (uint32_t)r->data[pos + 1] << 8 |
-                        (uint32_t)r->data[pos + 2] << 16;
+        uint32_t head =
+            r->data[pos] | (uint32_t)r->data[pos + 1] << 8 | (uint32_t)r->data[pos + 2] << 16;
         bool run = (head >> 1 & 3) == 1;
         pos += 3 + (size_t)(run ? 1 : head >> 3);
         if (head & 1)
@@ -156,7 +156,7 @@ static int ramdisk_xz(const struct ramdisk *r, size_t *at)
     size_t end = r->size;
     while (end >= *at + 4 && !get32(r->data + end - 4))
         end -= 4;
-    if (end < *at + 24 || (end - *at) % 4 || memcmp(r->data + end - 2, "YZ", 2) ||
+    if (end < *at + 24 || (end - *at) % 4 || memcmp(r->data + end - 2, "YZ", 2) != 0 ||
         crc32(0, r->data + end - 8, 6) != get32(r->data + end - 12))
         return ramdisk_short(r, "xz", *at);
     *at = r->size;
@@ -184,7 +184,10 @@ int ramdisk_check(const uint8_t *data, size_t size, const char *path, struct ser
             ret = ramdisk_zstd(&r, &at);
         else if (magic == LZ4_LEGACY_MAGIC)
             ret = ramdisk_lz4(&r, &at);
-        else if (left >= 6 && !memcmp(p, "\xfd" "7zXZ", 6))
+        else if (left >= 6 && !memcmp(p,
+                                      "\xfd"
+                                      "7zXZ",
+                                      6))
             ret = ramdisk_xz(&r, &at);
         else
             return 0; // nothing known: the guest will know

@@ -43,8 +43,8 @@ static int sched_op(struct serai *s, uint32_t domain, uint32_t cmd, struct serai
         *p = (struct serai_sched){op.u.scheduler_op.u.credit2.weight,
                                   op.u.scheduler_op.u.credit2.cap};
     else if (!put)
-        *p = (struct serai_sched){op.u.scheduler_op.u.credit.weight,
-                                  op.u.scheduler_op.u.credit.cap};
+        *p =
+            (struct serai_sched){op.u.scheduler_op.u.credit.weight, op.u.scheduler_op.u.credit.cap};
     return 0;
 }
 
@@ -62,7 +62,7 @@ int serai_sched_set(struct serai *s, uint32_t domain, const struct serai_sched *
     if (in->cap != SERAI_SCHED_KEEP && (in->cap < 0 || in->cap > 65534))
         return err_set(err, -EINVAL, "cap %d is out of range (0 to 65534 percent)", in->cap);
     // The interface writes both: keep what the caller did not name.
-    struct serai_sched p;
+    struct serai_sched p = {0};
     int ret = sched_op(s, domain, XEN_DOMCTL_SCHEDOP_getinfo, &p, err);
     if (ret)
         return ret;

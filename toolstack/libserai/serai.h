@@ -160,9 +160,8 @@ struct serai_vcpu {
 int serai_vcpu_list(struct serai *s, uint32_t domain, struct serai_vcpu **list, size_t *count,
                     struct serai_error *err);
 // Either map may be NULL (unchanged).
-int serai_vcpu_pin(struct serai *s, uint32_t domain, unsigned vcpu,
-                   const struct serai_cpumap *hard, const struct serai_cpumap *soft,
-                   struct serai_error *err);
+int serai_vcpu_pin(struct serai *s, uint32_t domain, unsigned vcpu, const struct serai_cpumap *hard,
+                   const struct serai_cpumap *soft, struct serai_error *err);
 
 enum { SERAI_SCHED_KEEP = -1 };
 struct serai_sched {
@@ -191,10 +190,10 @@ enum serai_tsc { SERAI_TSC_DEFAULT, SERAI_TSC_EMULATE, SERAI_TSC_NATIVE };
 struct serai_config {
     char *name;
     uint8_t uuid[16];
-    bool has_uuid; // false: one is made up
-    char *kernel;  // absolute path
-    char *ramdisk; // absolute path or NULL
-    char *cmdline; // or NULL
+    bool has_uuid;                 // false: one is made up
+    char *kernel;                  // absolute path
+    char *ramdisk;                 // absolute path or NULL
+    char *cmdline;                 // or NULL
     uint64_t memory_mb, maxmem_mb; // maxmem_mb 0: the same as memory_mb
     unsigned vcpus, maxvcpus;      // maxvcpus 0: the same as vcpus
     struct serai_cpumap *cpus;     // hard affinity: none (0), one for all (1), or one per vCPU
@@ -207,8 +206,8 @@ struct serai_config {
 // Reads a configuration file in xl.cfg's syntax; `overrides` are key=value arguments that win
 // over it. Warnings about keys without effect go to the handle's log. `path` may be NULL
 // (overrides alone). Errors name file:line:column. Release *out with serai_config_free.
-int serai_config_load(struct serai *s, const char *path, const char *const *overrides,
-                      size_t count, struct serai_config **out, struct serai_error *err);
+int serai_config_load(struct serai *s, const char *path, const char *const *overrides, size_t count,
+                      struct serai_config **out, struct serai_error *err);
 void serai_config_free(struct serai_config *c);
 
 // Called now and then while a guest is built; return false to cancel (-ECANCELED).

@@ -59,8 +59,8 @@ int state_record_write(struct serai *s, uint32_t id, const struct state_record *
     char path[PATH_MAX];
     buf_puts(&text, "# Written by serai when it made this domain.\n");
     config_write(r->config, &text);
-    buf_printf(&text, "console_mfn = %llu\nconsole_port = %u\n",
-               (unsigned long long)r->console.mfn, r->console.port);
+    buf_printf(&text, "console_mfn = %llu\nconsole_port = %u\n", (unsigned long long)r->console.mfn,
+               r->console.port);
     if (text.failed)
         return err_set(err, -ENOMEM, "out of memory");
     state_path_id(s, id, path);
@@ -68,8 +68,7 @@ int state_record_write(struct serai *s, uint32_t id, const struct state_record *
     return ret ? err_sys(err, ret, "cannot write %s", path) : 0;
 }
 
-int state_record_read(struct serai *s, uint32_t id, struct state_record *r,
-                      struct serai_error *err)
+int state_record_read(struct serai *s, uint32_t id, struct state_record *r, struct serai_error *err)
 {
     BUF_AUTO text = {0};
     char path[PATH_MAX];
@@ -183,7 +182,7 @@ static int state_sweep_building(struct serai *s, const char *entry, void *arg)
         return 0;
     for (size_t i = 0; i < w->count; i++) {
         // With a record it was finished; its maker only had no time to say so.
-        if (memcmp(w->list[i].uuid, uuid, 16) || (w->list[i].flags & SERAI_DOMAIN_MANAGED))
+        if (memcmp(w->list[i].uuid, uuid, 16) != 0 || (w->list[i].flags & SERAI_DOMAIN_MANAGED))
             continue;
         serai_note(s, SERAI_LOG_WARNING, "domain %u (\"%s\") was left half-built: destroying it",
                    w->list[i].id, name);
@@ -233,7 +232,7 @@ int state_sweep(struct serai *s, struct serai_error *err)
 
 int serai_sweep(struct serai *s, struct serai_error *err)
 {
-    int fd;
+    int fd = -1;
     int ret = state_lock(s, &fd, err);
     if (ret)
         return ret;

@@ -61,9 +61,8 @@ int serai_vcpu_list(struct serai *s, uint32_t domain, struct serai_vcpu **list, 
     return 0;
 }
 
-int serai_vcpu_pin(struct serai *s, uint32_t domain, unsigned vcpu,
-                   const struct serai_cpumap *hard, const struct serai_cpumap *soft,
-                   struct serai_error *err)
+int serai_vcpu_pin(struct serai *s, uint32_t domain, unsigned vcpu, const struct serai_cpumap *hard,
+                   const struct serai_cpumap *soft, struct serai_error *err)
 {
     struct serai_cpumap *maps = hc_alloc(s, 2 * sizeof(*maps));
     if (!maps)

@@ -41,14 +41,14 @@ static uint64_t act_wait_ms(const struct lifed *l, uint32_t id)
     return age_ms >= 0 && age_ms < LIFE_MIN_MS ? (uint64_t)(LIFE_MIN_MS - age_ms) : 0;
 }
 
-static void act_restart(struct lifed *l, const struct serai_domain *d,
-                        const struct serai_config *c, bool keep)
+static void act_restart(struct lifed *l, const struct serai_domain *d, const struct serai_config *c,
+                        bool keep)
 {
     struct serai_error err;
     struct serai_create how = {.start = true};
     uint32_t id;
-    int ret = keep ? serai_domain_set_aside(l->s, d->id, &err)
-                   : serai_domain_destroy(l->s, d->id, &err);
+    int ret =
+        keep ? serai_domain_set_aside(l->s, d->id, &err) : serai_domain_destroy(l->s, d->id, &err);
     if (!ret)
         ret = serai_domain_create(l->s, c, &how, &id, &err);
     if (ret)

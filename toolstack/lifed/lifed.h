@@ -10,7 +10,7 @@
 struct lifed {
     struct loop *loop;
     struct serai *s;
-    xenevtchn_handle *evtchn; // NULL: no events, polling only
+    xenevtchn_handle *evtchn;  // NULL: no events, polling only
     struct loop_source *later; // timer: something has to wait a moment
 };
 

@@ -108,9 +108,8 @@ static int serve(struct lifed *l, const char *state_dir)
 int main(int argc, char **argv)
 {
     enum { STATE_DIR = 256 };
-    static const struct option options[] = {{"state-dir", required_argument, NULL, STATE_DIR},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"state-dir", required_argument, NULL, STATE_DIR}, {"help", no_argument, NULL, 'h'}, {0}};
     struct serai_options open = {.state_dir = SERAI_STATE_DIR, .log = print_note};
     struct lifed l = {0};
     log_setup("lifed", LOG_LEVEL_INFO, true);
