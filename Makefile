@@ -26,7 +26,7 @@ HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
 HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c acpi.c screen.c font.c
 HV_X86    := control.c domain.c
-HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c
+HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c unpack_glue.c
 HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c
 HV_MM     := paging.c vmap.c tlb.c guest_access.c
 HV_PV     := entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c msr.c ioport.c \
@@ -38,9 +38,9 @@ HV_SRC := $(addprefix hypervisor/lib/,$(HV_LIB)) $(addprefix hypervisor/core/,$(
           $(addprefix hypervisor/memory/,$(HV_MEMORY)) $(addprefix hypervisor/control/,$(HV_CONTROL)) \
           $(addprefix hypervisor/drivers/,$(HV_DRIVERS)) $(addprefix hypervisor/x86/,$(HV_X86)) $(addprefix hypervisor/x86/boot/,$(HV_BOOT)) \
           $(addprefix hypervisor/x86/cpu/,$(HV_CPU)) $(addprefix hypervisor/x86/mm/,$(HV_MM)) \
-          $(addprefix hypervisor/x86/pv/,$(HV_PV)) $(addprefix hypervisor/x86/emulate/,$(HV_EMULATE)) \
-          $(addprefix builder/,$(BUILDER))
-HV_OBJ := $(patsubst %.S,$(O)/hv/%.o,$(patsubst %.c,$(O)/hv/%.o,$(HV_SRC)))
+          $(addprefix hypervisor/x86/pv/,$(HV_PV)) $(addprefix hypervisor/x86/emulate/,$(HV_EMULATE))
+HV_OBJ := $(patsubst %.S,$(O)/hv/%.o,$(patsubst %.c,$(O)/hv/%.o,$(HV_SRC))) \
+          $(O)/hv/builder.o $(O)/hv/unpack_libs.o
 
 WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter \
         -Wno-sign-compare -Wno-missing-field-initializers
@@ -68,7 +68,21 @@ $(O)/hv/asm_offsets.h: hypervisor/x86/asm_offsets.c $(wildcard hypervisor/*/*.h 
 	$(CC) $(filter-out -MMD -MP -g,$(HV_CFLAGS)) -S $< -o $@.s
 	sed -n 's/.*->\([A-Z0-9_]*\) \$$*\([-0-9]*\).*/#define \1 \2/p' $@.s > $@
 
--include $(HV_OBJ:.o=.d)
+-include $(HV_OBJ:.o=.d) $(BUILDER:%.c=$(O)/hv/builder/%.d) $(UNPACK_OBJ:.o=.d)
+
+# zlib, libzstd and liblz4 for boot (x86/boot/unpack_glue.h), and all of builder/: freed with the
+# rest of .init.
+UNPACK_OBJ := $(addprefix $(O)/hv/builder/,unpack_gzip.o unpack_zstd.o unpack_lz4.o)
+UNPACK_ROOTS := $(addprefix -u ,unpack_gzip unpack_zstd unpack_lz4)
+INIT_ONLY := objcopy --remove-section=.eh_frame --remove-section=.note.gnu.property \
+             --set-section-flags .bss=alloc,load,contents,data --prefix-alloc-sections=.init
+$(O)/hv/unpack_libs.o: $(UNPACK_OBJ)
+	ld -r -m elf_x86_64 --gc-sections $(UNPACK_ROOTS) -o $@.all $(UNPACK_OBJ) \
+		$(foreach lib,z zstd lz4,$$($(CC) -print-file-name=lib$(lib).a))
+	$(INIT_ONLY) --strip-debug $@.all $@
+$(O)/hv/builder.o: $(BUILDER:%.c=$(O)/hv/builder/%.o)
+	ld -r -m elf_x86_64 -o $@.all $^
+	$(INIT_ONLY) $@.all $@
 
 # Linked twice: the table of function names is made from the first result.
 HV_LDFLAGS := -m elf_x86_64 -nostdlib -static --gc-sections --build-id=none -z max-page-size=4096 \

@@ -64,7 +64,8 @@ static int lock_with_room(struct rangeset *r)
         struct range *old = more;
         if (want > r->capacity) {
             old = r->ranges;
-            memcpy(more, old, r->count * sizeof(*more));
+            if (r->count)
+                memcpy(more, old, r->count * sizeof(*more));
             r->ranges = more;
             r->capacity = want;
         }

@@ -26,9 +26,9 @@ static struct heap_node *meld_siblings(struct heap_node *first)
         struct heap_node *a = first, *b = a->next;
 
         first = b ? b->next : NULL;
-        a->next = NULL;
+        a->next = a->prev = NULL;
         if (b) {
-            b->next = NULL;
+            b->next = b->prev = NULL;
             a = meld(a, b);
         }
         a->next = pairs;
@@ -37,7 +37,7 @@ static struct heap_node *meld_siblings(struct heap_node *first)
     root = pairs;
     if (root) {
         pairs = root->next;
-        root->next = root->prev = NULL;
+        root->next = NULL;
     }
     while (pairs) {
         struct heap_node *a = pairs;

@@ -37,6 +37,7 @@ static inline mfn_t mfn_add(mfn_t a, uint64_t n) { return MFN(a.v + n); }
 #define __used              __attribute__((used))
 #define __weak              __attribute__((weak))
 #define __noinline          __attribute__((noinline))
+#undef __always_inline // a C library has its own, in host tests
 #define __always_inline     inline __attribute__((always_inline))
 #define __cacheline         __aligned(64)
 // Code and data needed only until the control domain starts; unmapped and freed afterwards.
