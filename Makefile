@@ -72,7 +72,8 @@ $(O)/hv/asm_offsets.h: hypervisor/x86/asm_offsets.c $(wildcard hypervisor/*/*.h 
 
 # zlib, libzstd and liblz4 for boot (x86/boot/unpack_glue.h), and all of builder/: freed with the
 # rest of .init.
-UNPACK_OBJ := $(addprefix $(O)/hv/builder/,unpack_gzip.o unpack_zstd.o unpack_lz4.o)
+UNPACK_OBJ := $(addprefix $(O)/hv/builder/,unpack_gzip.o unpack_zstd.o unpack_lz4.o) \
+              $(O)/hv/hypervisor/x86/boot/unpack_stubs.o
 UNPACK_ROOTS := $(addprefix -u ,unpack_gzip unpack_zstd unpack_lz4)
 INIT_ONLY := objcopy --remove-section=.eh_frame --remove-section=.note.gnu.property \
              --set-section-flags .bss=alloc,load,contents,data --prefix-alloc-sections=.init

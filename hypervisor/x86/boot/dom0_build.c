@@ -16,6 +16,7 @@
 #include "memory/heap.h"
 #include "x86/arch/page.h"
 #include "x86/boot/boot.h"
+#include "x86/boot/unpack_glue.h"
 #include "x86/cpu/cpuid.h"
 #include "x86/cpu/pirq.h"
 #include "x86/pv/pv.h"
@@ -184,7 +185,7 @@ static __init void load(struct dom0 *b)
         fail(b, "kernel");
     void *unpacked = scratch_alloc(bytes, "unpack the kernel");
     void *scratch = scratch_alloc(scratch_bytes, "unpack the kernel");
-    if (bzimage_unpack(image, unpacked, bytes, scratch, scratch_bytes, &b->elf, &b->err) ||
+    if (unpack_glue_kernel(image, unpacked, bytes, scratch, scratch_bytes, &b->elf, &b->err) ||
         notes_read(&b->elf, &b->notes, &b->err) ||
         notes_check_pv(&b->elf, &b->notes, ~0u, &b->err))
         fail(b, "kernel");
@@ -288,6 +289,7 @@ static __init void start_vcpu0(struct dom0 *b)
     c->kernel_sp = b->layout.stack_top;
     c->ctrlreg[3] = pfn_to_mfn(b, b->layout.tables.pfn) << PAGE_SHIFT;
     int rc = arch_vcpu_set_context(v, c);
+    rc = rc ?: pv_pin_root(b->d, MFN(pfn_to_mfn(b, b->layout.tables.pfn)));
     if (rc)
         panic("control domain: its first page tables or registers are refused (%d)", rc);
     heap_free(c);
