@@ -148,7 +148,7 @@ static long domain_amount(unsigned long op, void *arg)
         rc = d->max_pages;
         break;
     default:
-        rc = (long)d->shared_info->arch.max_pfn - 1;
+        rc = d->shared_info->arch.max_pfn ? (long)d->shared_info->arch.max_pfn - 1 : 0;
     }
     domain_put(d);
     return rc;
@@ -178,6 +178,24 @@ static long machphys_mapping(void *arg)
     struct xen_machphys_mapping m = {
         .v_start = HYPERVISOR_VIRT_START, .v_end = MACH2PHYS_VIRT_END, .max_mfn = max_mfn - 1};
     return guest_copy_to(arg, &m, sizeof(m));
+}
+
+// Where the machine-to-physical map is, for whoever maps it elsewhere, in pieces of 2 MiB.
+static long machphys_mfn_list(void *arg)
+{
+    struct xen_machphys_mfn_list l;
+    unsigned long pieces = DIV_ROUND_UP(max_mfn * sizeof(uint64_t), 2 * MiB), n;
+
+    if (guest_copy_from(&l, arg, sizeof(l)))
+        return -EFAULT;
+    for (n = 0; n < pieces && n < l.max_extents; n++) {
+        mfn_t mfn = arch_m2p_frame(n);
+        xen_pfn_t pfn = mfn_eq(mfn, INVALID_MFN) ? 0 : mfn.v;
+        if (guest_handle_to(l.extent_start, n, &pfn, 1))
+            return -EFAULT;
+    }
+    l.nr_extents = n;
+    return guest_copy_to(arg, &l, sizeof(l));
 }
 
 struct e820_entry { // as the BIOS call returns it
@@ -354,6 +372,8 @@ long hc_memory_op(unsigned long cmd, unsigned long arg)
         return domain_amount(cmd, p);
     case XENMEM_machphys_mapping:
         return machphys_mapping(p);
+    case XENMEM_machphys_mfn_list:
+        return machphys_mfn_list(p);
     case XENMEM_machine_memory_map:
         return machine_memory_map(p);
     case XENMEM_memory_map:

@@ -11,6 +11,8 @@
 #include "core/console.h"
 #include "core/rangeset.h"
 #include "core/sched.h"
+#include "drivers/acpi.h"
+#include "drivers/uart.h"
 #include "lib/string.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
@@ -262,9 +264,18 @@ static __init void grant_hardware(struct domain *d)
     uint64_t last = (1ull << (cpu_features.phys_bits - PAGE_SHIFT)) - 1;
     int rc = rangeset_add(d->iomem_caps, 0, last);
 
+    // Local APICs and the addresses that messages are sent to; IO-APICs.
+    rc = rc ?: rangeset_remove(d->iomem_caps, 0xfee00, 0xfeeff);
+    for (unsigned int i = 0; i < acpi_info.ioapic_count; i++) {
+        uint64_t mfn = acpi_info.ioapics[i].address.v >> PAGE_SHIFT;
+        rc = rc ?: rangeset_remove(d->iomem_caps, mfn, mfn);
+    }
     rc = rc ?: rangeset_add(d->arch.ioport_caps, 0, 0xffff);
     for (unsigned int i = 0; i < ARRAY_SIZE(own_ports); i++)
         rc = rc ?: rangeset_remove(d->arch.ioport_caps, own_ports[i][0], own_ports[i][1]);
+    for (unsigned int i = 0; i < UART_COUNT; i++)
+        if (uarts[i].present)
+            rc = rc ?: rangeset_remove(d->arch.ioport_caps, uarts[i].port, uarts[i].port + 7);
     rc = rc ?: pirq_grant_hardware(d);
     if (rc)
         panic("control domain: no memory for its permissions");

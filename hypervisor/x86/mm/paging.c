@@ -348,3 +348,8 @@ void paging_seal(void)
         panic("no memory to seal the image");
     paging_unmap((unsigned long)init_start, (init_end - init_start) >> PAGE_SHIFT);
 }
+
+mfn_t arch_m2p_frame(unsigned long n)
+{
+    return paging_mfn_of(M2P_VIRT + n * (2 * MiB));
+}
