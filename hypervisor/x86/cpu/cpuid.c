@@ -78,8 +78,24 @@ static void __init read_identity(struct cpu_features *f)
 // x87, SSE, AVX, and AVX-512's three parts. Protection keys are not for PV guests.
 #define XCR0_ALLOWED ((1ull << 0) | (1 << 1) | (1 << 2) | (7 << 5))
 
+// QEMU's software emulation makes the stack accesses of an IRET or far return in ring 3 with ring
+// 0's rights, so that SMAP hits them (seen with QEMU 7.2).
+static bool __init smap_is_broken(void)
+{
+    char name[13] = {};
+    if (!(cpuid(1, 0).c >> 31))
+        return false;
+    struct cpuid_result r = cpuid(0x40000000, 0);
+    memcpy(name, &r.b, 12);
+    return !strcmp(name, "TCGTCGTCGTCG");
+}
+
 static void __init apply_options(struct cpu_features *f)
 {
+    if (f->smap && options.smap && smap_is_broken()) {
+        printk("SMAP is left off: this emulator faults on IRET in ring 3 with it\n");
+        f->smap = false;
+    }
     f->smap &= options.smap;
     f->smep &= options.smep;
     f->x2apic &= options.x2apic;
