@@ -63,6 +63,7 @@ static int ext_new_baseptr(struct ext *x)
     if (rc)
         return rc;
     pv_invalidate_ldt(v);
+    mm_root_show_m2p(v, mfn);
     v->arch.kernel_l4 = mfn.v << PAGE_SHIFT;
     pv_update_cr3(v);
     mm_put(v, mfn_to_frame(old));
@@ -83,6 +84,7 @@ static int ext_new_user_baseptr(struct ext *x)
         int rc = mm_get(v, mfn, x->d, FRAME_TYPE_L4);
         if (rc)
             return rc;
+        mm_root_hide_m2p(v, mfn);
     }
     v->arch.user_l4 = mfn.v << PAGE_SHIFT;
     if (old)

@@ -145,6 +145,8 @@ bool pv_ptwr_fault(struct vcpu *v, unsigned long addr, struct cpu_user_regs *reg
             return false;
         return emulate(&p, regs);
     }
+    if (!(v->domain->vm_assist & (1ul << VMASST_TYPE_writable_pagetables)))
+        return false;
     // A reference, so that the table stays one while the instruction is looked at.
     if (!frame_get(mfn, v->domain))
         return false;

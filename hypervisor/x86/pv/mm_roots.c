@@ -16,6 +16,42 @@ void pv_update_cr3(struct vcpu *v)
     irq_restore(flags);
 }
 
+int pv_pin_root(struct domain *d, mfn_t mfn)
+{
+    int rc = pv_frame_get_type(mfn, d, FRAME_TYPE_L4, false);
+
+    if (rc)
+        return rc;
+    struct frame *f = mfn_to_frame(mfn);
+    if (__atomic_fetch_or(&f->type, FRAME_PINNED, __ATOMIC_SEQ_CST) & FRAME_PINNED) {
+        pv_frame_put_type(f);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static inline bool m2p_strict(const struct vcpu *v)
+{
+    return unlikely(v->domain->vm_assist & (1ull << VMASST_TYPE_m2p_strict));
+}
+
+static uint64_t *m2p_slot(mfn_t l4)
+{
+    return (uint64_t *)mfn_to_virt(l4) + ((M2P_RO_VIRT >> L4_SHIFT) & 511);
+}
+
+void mm_root_show_m2p(struct vcpu *v, mfn_t l4)
+{
+    if (m2p_strict(v))
+        WRITE_ONCE(*m2p_slot(l4), idle_l4[(M2P_RO_VIRT >> L4_SHIFT) & 511]);
+}
+
+void mm_root_hide_m2p(struct vcpu *v, mfn_t l4)
+{
+    if (m2p_strict(v))
+        WRITE_ONCE(*m2p_slot(l4), 0);
+}
+
 // Replace one root; each step leaves v consistent, so that a retry goes on where it stopped.
 static int root_set(struct vcpu *v, uint64_t *root, mfn_t mfn)
 {
@@ -42,8 +78,13 @@ int pv_vcpu_set_roots(struct vcpu *v, mfn_t kernel, mfn_t user)
         rc = root_set(v, &v->arch.kernel_l4, kernel);
     if (!rc)
         rc = root_set(v, &v->arch.user_l4, user);
-    if (!rc)
+    if (!rc) {
+        if (user.v)
+            mm_root_hide_m2p(v, user);
+        if (kernel.v)
+            mm_root_show_m2p(v, kernel);
         pv_update_cr3(v);
+    }
     return rc;
 }
 

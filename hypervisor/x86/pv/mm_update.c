@@ -399,10 +399,8 @@ static inline int va_mapping(unsigned long va, unsigned long val, unsigned long 
 
     // As asked, whatever became of the update: the guest may count on it.
     unsigned long type = flags & UVMF_FLUSHTYPE_MASK;
-    if (type == UVMF_NONE)
-        return rc;
     if (type != UVMF_TLB_FLUSH && type != UVMF_INVLPG)
-        return rc ?: -ENOSYS;
+        return rc;
     if (flags & ~UVMF_FLUSHTYPE_MASK) {
         int rc2 = flush_others(v->domain, va, flags);
         return rc ?: rc2;

@@ -25,6 +25,11 @@ static inline uint64_t *l1_slot(struct frame *table, unsigned long va)
     return (uint64_t *)frame_to_virt(table) + ((va >> PAGE_SHIFT) & 511);
 }
 
+// A validated L4 becomes the root of v's guest kernel, or of its user mode, which the m2p_strict
+// assist keeps from the machine-to-phys map.
+void mm_root_show_m2p(struct vcpu *v, mfn_t l4);
+void mm_root_hide_m2p(struct vcpu *v, mfn_t l4);
+
 // CPUs where vCPUs of d run that are named by a guest's bitmap. 0 or -EFAULT.
 int __must_check mm_vcpumask_to_cpus(const struct domain *d, const void *guest_mask,
                                      unsigned long *cpus);

@@ -32,6 +32,7 @@ static inline unsigned long pv_ldt_virt(const struct vcpu *v)
 struct pv_domain {
     uint32_t pinned_relinquish_state; // how far pv_mm_relinquish has come
     uint32_t relinquish_cursor;
+    uint32_t pci_address; // its port 0xcf8
 };
 
 // ---- memory side (x86/pv/mm_*.c) ------------------------------------------------------------
@@ -43,6 +44,8 @@ int __must_check pv_frame_put_type_preemptible(struct frame *f);
 // Roots for a stopped vCPU: references are taken (old ones dropped). user may be 0.
 int __must_check pv_vcpu_set_roots(struct vcpu *v, mfn_t kernel, mfn_t user);
 int __must_check pv_vcpu_drop_roots(struct vcpu *v); // preemptible
+// Pin a root as the ABI wants a domain's first one. Not preemptible: 0 or -EINVAL.
+int __must_check pv_pin_root(struct domain *d, mfn_t mfn);
 // Recompute v->arch.cr3 from in_kernel and the roots; load it when v is current.
 void pv_update_cr3(struct vcpu *v);
 // A write fault of a guest kernel on its own page table or of dom0 on read-only MMIO: emulated?
