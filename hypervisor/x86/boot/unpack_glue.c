@@ -45,9 +45,10 @@ static __init void unpack_write_cr0(unsigned long v)
     asm volatile("mov %0, %%cr0" ::"r"(v) : "memory");
 }
 
-__init int unpack_glue_kernel(struct builder_blob blob, void *out, size_t out_bytes, void *scratch,
-                              size_t scratch_bytes, struct elf_image *elf,
-                              struct builder_error *err)
+// The hypervisor's own code does not keep the stack aligned to 16 bytes, which SSE needs.
+__attribute__((force_align_arg_pointer)) __init int
+unpack_glue_kernel(struct builder_blob blob, void *out, size_t out_bytes, void *scratch,
+                   size_t scratch_bytes, struct elf_image *elf, struct builder_error *err)
 {
     unsigned long flags = irq_save(), cr0 = unpack_read_cr0();
     uint64_t fs_base = rdmsr(MSR_FS_BASE);

@@ -2,8 +2,8 @@
 // The conditions under which the decompression libraries (zlib, libzstd, liblz4, as Debian builds
 // them for programs) may run in the hypervisor: they use SSE, a red zone below the stack pointer
 // and a stack canary at %fs:0x28. So interrupts are off (NMI and #MC have stacks of their own),
-// CR0 and CR4 allow SSE, and FS points at memory. Allocation is refused: builder/ hands them
-// memory. About 2 KiB of stack is used.
+// CR0 and CR4 allow SSE, the stack is aligned to 16 bytes, and FS points at memory. Allocation is
+// refused: builder/ hands them memory. About 2 KiB of stack is used.
 #pragma once
 
 #include "builder/bzimage.h"
