@@ -80,6 +80,17 @@ bool apic_is_x2apic(void)
     return x2apic;
 }
 
+static void timer_unmask(void)
+{
+    if (cpu_features.tsc_deadline) {
+        apic_write(APIC_LVT_TIMER, TIMER_TSC_DEADLINE | VECTOR_TIMER);
+        // The mode must be set before the first deadline is.
+        asm volatile("mfence" ::: "memory");
+    } else {
+        apic_write(APIC_LVT_TIMER, VECTOR_TIMER);
+    }
+}
+
 void apic_init_cpu(void)
 {
     uint64_t base = XAPIC_BASE | (rdmsr(MSR_APIC_BASE) & APIC_BASE_BSP) | APIC_BASE_ENABLE;
@@ -105,13 +116,7 @@ void apic_init_cpu(void)
     apic_write(APIC_LVT_ERROR, VECTOR_ERROR);
     apic_write(APIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
     apic_write(APIC_TIMER_DIVIDE, DIVIDE_BY_1);
-    if (cpu_features.tsc_deadline) {
-        apic_write(APIC_LVT_TIMER, TIMER_TSC_DEADLINE | VECTOR_TIMER);
-        // The mode must be set before the first deadline is.
-        asm volatile("mfence" ::: "memory");
-    } else {
-        apic_write(APIC_LVT_TIMER, VECTOR_TIMER);
-    }
+    timer_unmask();
     // Interrupts left in service by the firmware would block ours.
     for (unsigned int i = 0; i < 256; i++)
         apic_eoi();
@@ -182,6 +187,7 @@ void apic_send_startup(uint32_t apic_id, uint8_t page)
 void __init apic_timer_calibrated(uint64_t hz)
 {
     timer_hz = hz;
+    timer_unmask(); // calibration had it run free, masked
 }
 
 uint32_t apic_timer_count(void)
