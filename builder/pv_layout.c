@@ -158,6 +158,11 @@ static int pv_plan_check(const struct elf_image *elf, const struct notes *notes,
         return builder_fail(err, XEN_EINVAL, "kernel's VIRT_BASE is not aligned to 4 MiB",
                             notes->virt_base);
     }
+    if (notes->kernel_start & (BUILDER_PAGE_SIZE - 1)) {
+        /* elf_load() counts from the image's first byte, areas are whole pages. */
+        return builder_fail(err, XEN_EINVAL, "kernel does not start at a page boundary",
+                            notes->kernel_start);
+    }
     if (!pv_range_ok(notes->virt_base, notes->kernel_end)) {
         return builder_fail(err, XEN_EINVAL, "kernel's address range is not usable",
                             notes->virt_base);
@@ -174,7 +179,7 @@ int pv_layout_plan(struct pv_layout *lay, const struct elf_image *elf, const str
 {
     uint64_t initrd_pages = builder_pages(req->initrd_bytes);
     uint64_t p2m_pages = builder_pages(req->nr_pages * sizeof(uint64_t));
-    uint64_t va = notes->kernel_start & ~(BUILDER_PAGE_SIZE - 1);
+    uint64_t va = notes->kernel_start;
     int rc = pv_plan_check(elf, notes, req, err);
 
     if (rc) {

@@ -252,6 +252,9 @@ static void names_what_is_wrong(void **state)
     plan_error(&g, 20000, 0, -XEN_EINVAL, "INIT_P2M note names an unusable address");
     g.notes.init_p2m = KERNEL_VIRT_BASE;
     plan_error(&g, 20000, 0, -XEN_EINVAL, "INIT_P2M note names an unusable address");
+    g.notes.kernel_start += 8;
+    plan_error(&g, 20000, 0, -XEN_EINVAL, "kernel does not start at a page boundary");
+    g.notes.kernel_start -= 8;
     g.notes.virt_base += 4096;
     plan_error(&g, 20000, 0, -XEN_EINVAL, "kernel's VIRT_BASE is not aligned to 4 MiB");
     g.notes.virt_base = 0xffff800000000000;
