@@ -36,6 +36,8 @@ static long console_op_read(char *buf, unsigned long count)
 
     if (access_check(current->domain, ACCESS_HARDWARE, NULL))
         return -EPERM;
+    if (count > INT32_MAX) // the result is a 32-bit number
+        return -E2BIG;
     n = (long)console_guest_read(text, MIN(count, (unsigned long)CHUNK));
     return guest_copy_to(buf, text, (size_t)n) ? -EFAULT : n;
 }

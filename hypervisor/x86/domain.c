@@ -21,10 +21,10 @@
 #include <xen/domctl.h>
 
 #define GUEST_STACK_WORDS 16
-#define CR0_INITIAL (CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE)
-#define CR4_INITIAL (CR4_PAE | CR4_MCE | CR4_DE | CR4_OSFXSR | CR4_OSXMMEXCPT)
-#define VM_ASSIST_VALID                                                                            \
-    (1ul << VMASST_TYPE_writable_pagetables | 1ul << VMASST_TYPE_architectural_iopl |              \
+#define CR0_INITIAL       (CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE)
+#define CR4_INITIAL       (CR4_PAE | CR4_MCE | CR4_DE | CR4_OSFXSR | CR4_OSXMMEXCPT)
+#define VM_ASSIST_VALID                                                               \
+    (1ul << VMASST_TYPE_writable_pagetables | 1ul << VMASST_TYPE_architectural_iopl | \
      1ul << VMASST_TYPE_runstate_update_flag | 1ul << VMASST_TYPE_m2p_strict)
 
 // What vcpu.info points at when the guest has no page for it.
@@ -78,7 +78,7 @@ int arch_domain_relinquish(struct domain *d)
     struct vcpu *v;
 
     irq_domain_relinquish(d);
-    for_each_vcpu(d, v) {
+    for_each_vcpu (d, v) {
         int rc = vcpu_drop_tables(v);
         if (rc)
             return rc;
@@ -151,9 +151,10 @@ static bool context_addresses_ok(const struct vcpu_guest_context *c)
     for (unsigned int i = 0; i < 256; i++)
         if (!pv_canonical(c->trap_ctxt[i].address))
             return false;
-    return pv_canonical(c->event_callback_eip) && pv_canonical(c->failsafe_callback_eip) &&
-           pv_canonical(c->syscall_callback_eip) && pv_canonical(c->fs_base) &&
-           pv_canonical(c->gs_base_kernel) && pv_canonical(c->gs_base_user);
+    return pv_canonical(c->user_regs.rip) && pv_canonical(c->event_callback_eip) &&
+           pv_canonical(c->failsafe_callback_eip) && pv_canonical(c->syscall_callback_eip) &&
+           pv_canonical(c->fs_base) && pv_canonical(c->gs_base_kernel) &&
+           pv_canonical(c->gs_base_user);
 }
 
 static void set_frame(struct vcpu *v, const struct cpu_user_regs *from)
@@ -362,9 +363,8 @@ void arch_vcpu_dump(struct vcpu *v)
 
     if (v->is_idle)
         return;
-    printk(LOG_INFO "d%uv%u: rip %04x:%016lx rsp %04x:%016lx rflags %lx, guest %s\n",
-           v->domain->id, v->id, r->cs, r->rip, r->ss, r->rsp, r->rflags,
-           v->arch.in_kernel ? "kernel" : "user");
+    printk(LOG_INFO "d%uv%u: rip %04x:%016lx rsp %04x:%016lx rflags %lx, guest %s\n", v->domain->id,
+           v->id, r->cs, r->rip, r->ss, r->rsp, r->rflags, v->arch.in_kernel ? "kernel" : "user");
     printk(LOG_INFO "  rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", r->rax, r->rbx, r->rcx,
            r->rdx);
     printk(LOG_INFO "  rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", r->rsi, r->rdi, r->rbp,

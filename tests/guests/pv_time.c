@@ -24,7 +24,7 @@ static void one_vcpu(void)
     a = clock_read(&this_vcpu()->info->time);
     is(a.version & 1, 0, "the version is even");
     ok(a.tsc_to_system_mul, "there is a scale");
-    ok(a.system_time > 0, "there is a time");
+    ok(clock_now() > 0, "there is a time");
     is(a.flags & ~XEN_PVCLOCK_TSC_STABLE_BIT & ~XEN_PVCLOCK_GUEST_STOPPED, 0, "no unknown flag");
     is(backwards(300 * MS), 0, "never backwards");
     b = clock_read(&this_vcpu()->info->time);

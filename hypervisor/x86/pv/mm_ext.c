@@ -47,19 +47,16 @@ static int ext_unpin(struct ext *x)
     return pinned ? 0 : -EINVAL;
 }
 
-static int ext_new_baseptr(struct ext *x)
+static int new_kernel_root(struct vcpu *v, mfn_t mfn)
 {
-    struct vcpu *v = x->v;
-    mfn_t mfn = MFN(x->op.arg1.mfn), old = MFN(v->arch.kernel_l4 >> PAGE_SHIFT);
+    mfn_t old = MFN(v->arch.kernel_l4 >> PAGE_SHIFT);
 
-    if (x->d != v->domain)
-        return -EPERM;
     if (mfn_eq(mfn, old)) { // nothing changes but the TLB
         pv_invalidate_ldt(v);
         pv_update_cr3(v);
         return 0;
     }
-    int rc = mm_get(v, mfn, x->d, FRAME_TYPE_L4);
+    int rc = mm_get(v, mfn, v->domain, FRAME_TYPE_L4);
     if (rc)
         return rc;
     pv_invalidate_ldt(v);
@@ -68,6 +65,20 @@ static int ext_new_baseptr(struct ext *x)
     pv_update_cr3(v);
     mm_put(v, mfn_to_frame(old));
     return 0;
+}
+
+static int ext_new_baseptr(struct ext *x)
+{
+    return x->d == x->v->domain ? new_kernel_root(x->v, MFN(x->op.arg1.mfn)) : -EPERM;
+}
+
+int pv_write_cr3(struct vcpu *v, uint64_t value)
+{
+    int rc = mm_finish(v);
+
+    if (!rc)
+        rc = new_kernel_root(v, MFN(value >> PAGE_SHIFT));
+    return rc ? rc : mm_finish(v);
 }
 
 static int ext_new_user_baseptr(struct ext *x)

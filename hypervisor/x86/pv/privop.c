@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Instructions that fault in ring 3 and that a PV guest's kernel may use all the same. The decoder and
 // executor are x86/emulate's; this is the machine that they act on.
-#include "core/sched.h"
 #include "lib/string.h"
 #include "x86/arch/guest_access.h"
 #include "x86/cpu/cpuid.h"
@@ -108,6 +107,7 @@ void pv_set_cr4(struct vcpu *v, uint64_t value)
 static enum emulate_result op_write_cr(struct emulate_ctx *ctx, unsigned cr, uint64_t value)
 {
     struct vcpu *v = vcpu_of(ctx);
+    int rc;
 
     switch (cr) {
     case 0:
@@ -119,11 +119,14 @@ static enum emulate_result op_write_cr(struct emulate_ctx *ctx, unsigned cr, uin
         v->arch.cr2 = value;
         v->info->arch.cr2 = value;
         return EMULATE_OK;
+    case 3:
+        rc = pv_write_cr3(v, value);
+        return rc == -ERESTART ? EMULATE_RETRY : rc ? EMULATE_UNHANDLED : EMULATE_OK;
     case 4:
         pv_set_cr4(v, value);
         return EMULATE_OK;
     default:
-        return EMULATE_UNHANDLED; // CR3: by hypercall
+        return EMULATE_UNHANDLED;
     }
 }
 
@@ -193,7 +196,7 @@ static enum emulate_result op_set_if(struct emulate_ctx *ctx, bool enable)
 {
     struct vcpu *v = vcpu_of(ctx);
 
-    if (v->arch.iopl < (v->arch.in_kernel ? 1 : 3))
+    if (!pv_iopl_allows(v))
         return EMULATE_UNHANDLED;
     WRITE_ONCE(v->info->evtchn_upcall_mask, !enable);
     return EMULATE_OK;
@@ -210,12 +213,6 @@ static enum emulate_result op_wbinvd(struct emulate_ctx *ctx, bool write_back)
     // Only who drives hardware can have a need for it; never without writing back.
     if (vcpu_of(ctx)->domain->is_control)
         asm volatile("wbinvd" ::: "memory");
-    return EMULATE_OK;
-}
-
-static enum emulate_result op_hlt(struct emulate_ctx *ctx)
-{
-    vcpu_block_enable_events();
     return EMULATE_OK;
 }
 
@@ -239,7 +236,6 @@ static const struct emulate_ops ops = {
     .set_if = op_set_if,
     .invlpg = op_invlpg,
     .wbinvd = op_wbinvd,
-    .hlt = op_hlt,
 };
 
 // ---- the way in ---------------------------------------------------------------------------------
@@ -284,7 +280,7 @@ static bool may_emulate(const struct vcpu *v, const struct insn *insn)
 {
     if (needs_no_privilege(insn->op))
         return true;
-    return insn->privileged && v->arch.in_kernel;
+    return insn->privileged && v->arch.in_kernel && insn->op != INSN_LMSW && insn->op != INSN_INVD;
 }
 
 static void finish(struct vcpu *v, const struct cpu_user_regs *regs)

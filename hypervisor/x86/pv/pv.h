@@ -48,6 +48,8 @@ int __must_check pv_vcpu_drop_roots(struct vcpu *v); // preemptible
 int __must_check pv_pin_root(struct domain *d, mfn_t mfn);
 // Recompute v->arch.cr3 from in_kernel and the roots; load it when v is current.
 void pv_update_cr3(struct vcpu *v);
+// A guest kernel's own load of CR3: another kernel root. 0, -ERESTART (again, please) or -E.
+int __must_check pv_write_cr3(struct vcpu *v, uint64_t value);
 // A write fault of a guest kernel on its own page table or of dom0 on read-only MMIO: emulated?
 bool pv_ptwr_fault(struct vcpu *v, unsigned long addr, struct cpu_user_regs *regs);
 // Present leaf PTE that maps va in current's tables (through the direct map); 0: none.
