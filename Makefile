@@ -155,7 +155,7 @@ TS_LDFLAGS  := -static
 TS_LIBS     := -lxenforeignmemory -lxenevtchn -lxencall -lxentoolcore -lxentoollog -lzstd -llz4 -lz
 TOOL_CFLAGS   := -std=gnu17 -O2 -g -D_GNU_SOURCE -D__XEN_TOOLS__ -D_FORTIFY_SOURCE=2 \
                -fstack-protector-strong -Wall -Wextra -Werror -Wstrict-prototypes \
-               -Wmissing-prototypes -Wvla -Itoolstack/base -Itoolstack/libserai -Ibuilder -MMD -MP
+               -Wmissing-prototypes -Wvla -Itoolstack/base -Itoolstack/libserai -iquote builder -MMD -MP
 ts_obj = $(patsubst %.c,$(O)/ts/%.o,$(1))
 
 $(O)/ts/%.o: %.c
@@ -179,11 +179,11 @@ toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS))
 BUILDER_SRC := $(addprefix builder/,$(BUILDER) unpack_gzip.c unpack_zstd.c unpack_lz4.c)
 EMULATE_SRC := $(addprefix hypervisor/x86/emulate/,$(HV_EMULATE))
 UNPACK_LIBS := -llzma -lz -lzstd -llz4
-TEST_HDR    := $(wildcard tests/unit/*.h tests/fuzz/*.h builder/*.h hypervisor/*/*.h \
+TEST_HDR    := $(wildcard tests/unit/*.h tests/fuzz/*.h builder/*.h toolstack/*/*.h hypervisor/*/*.h \
                hypervisor/x86/*/*.h)
 
 UNIT_TESTS := builder_elf builder_notes builder_unpack builder_layout emulate_decode \
-              emulate_execute emulate_native lib rangeset
+              emulate_execute emulate_native lib memory rangeset
 UNIT_SRC_builder_elf     := tests/unit/kernel_image.c builder/elf.c
 UNIT_SRC_builder_notes   := tests/unit/kernel_image.c builder/elf.c builder/notes.c
 UNIT_SRC_builder_unpack  := tests/unit/kernel_image.c $(BUILDER_SRC)
@@ -193,8 +193,29 @@ UNIT_SRC_builder_layout  := tests/unit/kernel_image.c builder/elf.c builder/note
 UNIT_SRC_emulate_decode  := tests/unit/emulate_host.c $(EMULATE_SRC)
 UNIT_SRC_emulate_execute := tests/unit/emulate_host.c $(EMULATE_SRC)
 UNIT_SRC_lib             := tests/unit/lib_sources.c
+UNIT_SRC_memory          := $(addprefix hypervisor/memory/,$(HV_MEMORY))
+UNIT_CFLAGS_memory       := -include tests/unit/memory_layout.h -DSERAI_DEBUG
 UNIT_SRC_rangeset        := hypervisor/core/rangeset.c
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
+
+# The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
+TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_create tools_ramdisk
+TOOLS_CFG  := $(addprefix toolstack/base/,buf.c cfg.c cfg_parse.c suggest.c)
+UNIT_TESTS += $(TOOLS_UNIT)
+UNIT_SRC_tools_base    := $(addprefix toolstack/base/,buf.c file.c json.c loop.c suggest.c) \
+                          toolstack/cli/table.c tests/unit/fake_xen.c $(TS_LIB_SRC)
+UNIT_SRC_tools_cfg     := $(TOOLS_CFG)
+UNIT_SRC_tools_config  := tests/unit/fake_xen.c $(TS_LIB_SRC)
+UNIT_SRC_tools_console := toolstack/consoled/ring.c toolstack/consoled/logfile.c \
+                          $(addprefix toolstack/base/,buf.c file.c)
+UNIT_SRC_tools_create  := tests/unit/fake_xen.c tests/unit/kernel_image.c $(TS_LIB_SRC)
+UNIT_SRC_tools_ramdisk := $(addprefix toolstack/libserai/,ramdisk.c handle.c) tests/unit/fake_xen.c
+UNIT_LIB_tools_base    := $(UNPACK_LIBS)
+UNIT_LIB_tools_config  := $(UNPACK_LIBS)
+UNIT_LIB_tools_create  := $(UNPACK_LIBS)
+UNIT_LIB_tools_ramdisk := $(UNPACK_LIBS)
+TOOLS_INC := -D_GNU_SOURCE -D__XEN_TOOLS__ $(addprefix -I,$(addprefix toolstack/,base libserai cli consoled)) -iquote builder
+$(foreach t,$(TOOLS_UNIT),$(eval UNIT_CFLAGS_$t := $(TOOLS_INC)))
 
 UNIT_CFLAGS := -std=gnu17 -g -O1 $(WARN) -Wno-unused-parameter -Wno-missing-prototypes \
                -fsanitize=address,undefined -fno-sanitize-recover=undefined \
@@ -208,7 +229,8 @@ $(O)/unit/%: tests/unit/%.c $$(UNIT_SRC_$$*) $(TEST_HDR)
 .PHONY: unit
 unit: $(UNIT_TESTS:%=$(O)/unit/%)
 	@failed=; for t in $^; do echo "== $${t##*/}"; \
-		$$t > $$t.log 2>&1 || { cat $$t.log; failed="$$failed $${t##*/}"; }; done; \
+		if $$t > $$t.log 2>&1; then grep -a 'PASSED' $$t.log; \
+		else cat $$t.log; failed="$$failed $${t##*/}"; fi; done; \
 	if [ -n "$$failed" ]; then echo "unit tests failed:$$failed"; exit 1; fi
 
 # One libFuzzer target per parser of untrusted bytes; corpora grow in $(O)/fuzz.
@@ -228,12 +250,19 @@ FUZZ_SRC_unpack_lz4  := builder/unpack_lz4.c
 FUZZ_LIB_unpack_lz4  := -llz4
 FUZZ_SRC_emulate     := tests/unit/emulate_host.c $(EMULATE_SRC)
 
+FUZZ_TARGETS += cfg ramdisk
+FUZZ_SRC_cfg         := $(TOOLS_CFG)
+FUZZ_SRC_ramdisk     := $(addprefix toolstack/libserai/,ramdisk.c handle.c) tests/unit/fake_xen.c
+FUZZ_LIB_ramdisk     := -lz
+FUZZ_CFLAGS_cfg      := $(TOOLS_INC)
+FUZZ_CFLAGS_ramdisk  := $(TOOLS_INC)
+
 FUZZ_CFLAGS := $(filter-out -fsanitize=%,$(UNIT_CFLAGS)) -O2 -Itests/fuzz \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
 
 $(O)/fuzz/%: tests/fuzz/%.c $$(FUZZ_SRC_$$*) $(TEST_HDR)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -o $@ $(filter %.c,$^) $(FUZZ_LIB_$*)
+	clang $(FUZZ_CFLAGS) $(FUZZ_CFLAGS_$*) -o $@ $(filter %.c,$^) $(FUZZ_LIB_$*)
 $(O)/unit/seeds: tests/fuzz/seeds.c tests/unit/kernel_image.c $(TEST_HDR)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) -o $@ $(filter %.c,$^) $(UNPACK_LIBS)

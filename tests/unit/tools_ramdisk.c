@@ -25,7 +25,7 @@ static int check(const uint8_t *data, size_t len)
 
 static size_t cpio_entry(uint8_t *to, const char *name, const char *data)
 {
-    char head[111];
+    char head[160];
     size_t len = strlen(data), at;
 
     snprintf(head, sizeof(head), "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", 1,
