@@ -194,7 +194,7 @@ UNIT_SRC_emulate_decode  := tests/unit/emulate_host.c $(EMULATE_SRC)
 UNIT_SRC_emulate_execute := tests/unit/emulate_host.c $(EMULATE_SRC)
 UNIT_SRC_lib             := tests/unit/lib_sources.c
 UNIT_SRC_memory          := $(addprefix hypervisor/memory/,$(HV_MEMORY))
-UNIT_CFLAGS_memory       := -include tests/unit/memory_layout.h -DSERAI_DEBUG
+UNIT_CFLAGS_memory       := -include tests/unit/memory_layout.h -DSERAI_DEBUG -fno-builtin-strtoull
 UNIT_SRC_rangeset        := hypervisor/core/rangeset.c
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 

@@ -14,14 +14,16 @@
 
 #define HYPERVISOR_HOLE_START 0xffff800000000000ul
 #define HYPERVISOR_HOLE_END   0xffff880000000000ul
+#ifndef MEMORY_ELSEWHERE // unit tests have their own
 #define M2P_RO_VIRT           0xffff800000000000ul
 #define M2P_VIRT              0xffff808000000000ul
-#define PERDOMAIN_VIRT        0xffff820000000000ul
 #define FRAME_TABLE_VIRT      0xffff828000000000ul
+#define DIRECTMAP_VIRT        0xffff830000000000ul
+#endif
+#define PERDOMAIN_VIRT        0xffff820000000000ul
 #define VMAP_VIRT             0xffff82c000000000ul
 #define VMAP_VIRT_END         0xffff82d000000000ul
 #define IMAGE_VIRT            0xffff82d040000000ul // linked here
-#define DIRECTMAP_VIRT        0xffff830000000000ul
 #define DIRECTMAP_VIRT_END    0xffff880000000000ul
 #define L4_SLOT_FIRST         256 // hypervisor L4 slots [FIRST, END)
 #define L4_SLOT_END           272
