@@ -7,6 +7,7 @@
 #pragma once
 
 #include "builder/bzimage.h"
+#include "lib/types.h"
 
 // bzimage_unpack() under these conditions. Boot only; what the libraries leave in the FPU's
 // registers belongs to nobody.
