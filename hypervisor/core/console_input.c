@@ -39,8 +39,9 @@ static void run_keys(void *unused)
 
 static void announce(void)
 {
-    printk(LOG_ERR "*** Serial input to %s (type CTRL-%c three times to switch)\n",
-           to_hypervisor ? "Serai" : "the control domain", options.conswitch[0] + 'a' - 'A');
+    printk(LOG_ERR "*** Serial input to %s (type Ctrl-%c three times to switch)\n",
+           to_hypervisor ? "Serai" : "the control domain",
+           (options.conswitch[0] & 0x1f) + 'a' - 1);
 }
 
 // Returns true when c was eaten by the switch sequence.

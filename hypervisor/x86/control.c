@@ -147,6 +147,45 @@ long arch_domctl(struct domain *d, struct xen_domctl *op, bool *copy_back)
 
 long arch_sysctl(struct xen_sysctl *op, bool *copy_back) { return -ENOSYS; }
 
+static long efi_vendor(union xenpf_efi_info *info)
+{
+    uint32_t room = info->vendor.bufsz / sizeof(firmware_efi.vendor[0]), n = 0;
+
+    if (!room)
+        return -EINVAL;
+    while (n < room && firmware_efi.vendor[n])
+        n++;
+    if (n == room)
+        return -EINVAL;
+    info->vendor.revision = firmware_efi.vendor_revision;
+    return guest_copy_to(info->vendor.name.p, firmware_efi.vendor,
+                         (n + 1) * sizeof(firmware_efi.vendor[0]));
+}
+
+static long platform_efi_info(struct xenpf_firmware_info *f)
+{
+    union xenpf_efi_info *info = &f->u.efi_info;
+
+    if (!firmware_efi.present)
+        return -EOPNOTSUPP;
+    switch (f->index) {
+    case XEN_FW_EFI_VERSION:
+        info->version = firmware_efi.revision;
+        return 0;
+    case XEN_FW_EFI_RT_VERSION:
+        info->version = firmware_efi.runtime_revision;
+        return 0;
+    case XEN_FW_EFI_CONFIG_TABLE:
+        info->cfg.addr = firmware_efi.config_table;
+        info->cfg.nent = firmware_efi.config_count;
+        return 0;
+    case XEN_FW_EFI_VENDOR:
+        return efi_vendor(info);
+    default:
+        return -ESRCH; // the memory map and option ROMs are not kept
+    }
+}
+
 static long platform_firmware_info(struct xen_platform_op *op)
 {
     struct xenpf_firmware_info *f = &op->u.firmware_info;
@@ -162,6 +201,8 @@ static long platform_firmware_info(struct xen_platform_op *op)
     case XEN_FW_DISK_MBR_SIGNATURE:
     case XEN_FW_VBEDDC_INFO:
         return -ESRCH; // no real-mode calls were made
+    case XEN_FW_EFI_INFO:
+        return platform_efi_info(f);
     default:
         return -EOPNOTSUPP;
     }

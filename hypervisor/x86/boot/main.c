@@ -33,6 +33,7 @@
 
 struct boot_info __initdata boot_info;
 uint8_t __read_only_after_boot firmware_kbd_shift_flags;
+struct firmware_efi __read_only_after_boot firmware_efi;
 
 paddr_t image_to_paddr(const void *va)
 {

@@ -7,7 +7,7 @@
 #include "core/console.h"
 #include "lib/string.h"
 
-enum { E820_RAM = 1, LOW_RESERVED = 0x10000, LOW_END = 0xa0000 };
+enum { E820_RAM = 1, E820_RESERVED = 2, E820_UNUSABLE = 5, LOW_RESERVED = 0x10000, LOW_END = 0xa0000 };
 
 struct boot_range machine_map[BOOT_MAX_RANGES];
 unsigned int machine_map_count;
@@ -42,7 +42,8 @@ static uint32_t __init type_at(uint64_t start)
         if (start >= r->start.v && start - r->start.v < r->size)
             type = MAX(type, r->type);
     }
-    return type;
+    // Loaders on UEFI have types of their own (20: runtime code).
+    return type > E820_UNUSABLE ? E820_RESERVED : type;
 }
 
 static const char *__init type_name(uint32_t type)

@@ -4,6 +4,7 @@
 #include "x86/arch/page.h"
 #include "core/console.h"
 #include "lib/string.h"
+#include "x86/cpu/firmware.h"
 
 enum { STRING_POOL = 8192 };
 static char __initdata string_pool[STRING_POOL];
@@ -157,6 +158,28 @@ static void __init parse_rsdp(const struct mb2_tag *tag)
     boot_info.rsdp = image_to_paddr(boot_rsdp_copy);
 }
 
+static void __init parse_efi_system_table(uint64_t pa)
+{
+    const uint64_t reach = 4 * GiB - PAGE_SIZE;
+    struct firmware_efi *f = &firmware_efi;
+    boot_info.efi = true;
+    if (!pa || pa > reach)
+        return;
+    const struct efi_system_table *t = at(pa);
+    if (t->header.signature != EFI_SYSTEM_TABLE_SIGNATURE)
+        return;
+    f->present = true;
+    f->revision = t->header.revision;
+    f->vendor_revision = t->vendor_revision;
+    f->config_table = t->config_table;
+    f->config_count = t->config_count;
+    if (t->runtime && t->runtime < reach)
+        f->runtime_revision = ((const struct efi_header *)at(t->runtime))->revision;
+    const uint16_t *vendor = t->vendor && t->vendor < reach ? at(t->vendor) : NULL;
+    for (unsigned int i = 0; vendor && vendor[i] && i + 1 < ARRAY_SIZE(f->vendor); i++)
+        f->vendor[i] = vendor[i];
+}
+
 static void __init parse_tag(const struct mb2_tag *tag)
 {
     const char *text = (const char *)(tag + 1);
@@ -182,8 +205,10 @@ static void __init parse_tag(const struct mb2_tag *tag)
     case MB2_TAG_ACPI_NEW:
         parse_rsdp(tag);
         break;
-    case MB2_TAG_EFI32:
     case MB2_TAG_EFI64:
+        parse_efi_system_table(((const struct mb2_efi64 *)tag)->system_table);
+        break;
+    case MB2_TAG_EFI32:
     case MB2_TAG_EFI_MMAP:
         boot_info.efi = true;
         break;

@@ -76,14 +76,25 @@ struct mb2_framebuffer {
     uint8_t bpp, type, reserved[2]; // type 1: RGB
     uint8_t red_pos, red_size, green_pos, green_size, blue_pos, blue_size;
 } __packed;
-struct mb2_efi_mmap {
+struct mb2_efi64 {
     struct mb2_tag tag;
-    uint32_t descr_size, descr_version;
+    uint64_t system_table;
 };
-struct efi_memory_descriptor {
-    uint32_t type, pad;
-    uint64_t phys, virt, pages, attribute;
+// UEFI specification 2.9, 4.3; what we do not use is left out by name.
+struct efi_header {
+    uint64_t signature;
+    uint32_t revision, size, crc, reserved;
 };
+struct efi_system_table {
+    struct efi_header header;
+    uint64_t vendor;
+    uint32_t vendor_revision, pad;
+    uint64_t consoles[6];
+    uint64_t runtime, boot;
+    uint64_t config_count, config_table;
+};
+_Static_assert(sizeof(struct efi_system_table) == 120, "UEFI system table");
+#define EFI_SYSTEM_TABLE_SIGNATURE 0x5453595320494249ull
 
 // Copy what the loader left at physical address `info` into boot_info: command lines, modules and
 // the memory map (not yet sorted). Stops with a panic when there is nothing usable.
