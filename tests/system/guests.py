@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Guests of a test machine, through the command line of the control domain."""
 import base64
+import json
 import re
 import time
 
@@ -54,21 +55,18 @@ class Guests:
     # -- looking ------------------------------------------------------------------------
 
     def rows(self):
-        """`serai list` as {name: {column: value}}, without the control domain."""
-        lines = self.machine.sh("serai list").split("\n")
-        columns = lines[0].split()
-        rows = {x.split()[0]: dict(zip(columns, x.split())) for x in lines[1:] if x.strip()}
-        return {n: r for n, r in rows.items() if r["ID"] != "0"}
+        """The guests as {name: what `serai list --json` says}."""
+        domains = json.loads(self.machine.sh("serai list --json"))
+        return {d["name"]: d for d in domains if d["id"] != 0}
 
     def names(self):
         return list(self.rows())
 
     def state(self, name):
-        return self.rows()[name]["State"]
+        return self.rows()[name]["state"]
 
     def cpu_seconds(self, name):
-        """The CPU time the guest had, as exactly as the listing gives it."""
-        return float(self.rows()[name]["Time(s)"])
+        return self.rows()[name]["cpu_ns"] / 1e9
 
     def console(self, name):
         return self.machine.sh(f"cat {LOG}/{name}.log")
@@ -81,8 +79,8 @@ class Guests:
     def wait_gone(self, name, timeout=120):
         self.wait(lambda: name not in self.names(), timeout, f"{name} is still there")
 
-    def wait_state(self, name, letter, timeout=120):
-        self.wait(lambda: letter in self.state(name), timeout, f"{name} never became {letter}")
+    def wait_state(self, name, word, timeout=120):
+        self.wait(lambda: word in self.state(name), timeout, f"{name} never became {word}")
 
     def wait(self, condition, timeout, complaint):
         end = time.monotonic() + timeout

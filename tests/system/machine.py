@@ -34,6 +34,7 @@ FAULT = re.compile(r"\(SERAI\) .*(ASSERT|BUG|FATAL|Assertion|PANIC|panic)")
 OPTIONS = "console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all dom0_mem=512M"
 KERNEL_OPTIONS = "console=hvc0 quiet mitigations=off panic=-1"
 CPU = "EPYC,-monitor"
+CHUNK = 90              # bytes of a command in one line of the console
 
 
 class CommandFailed(AssertionError):
@@ -180,11 +181,21 @@ class Machine:
         self.expect("@@ready", timeout)
         return self
 
+    def send_command(self, command):
+        """Start a shell command; its output comes after "@@begin".  See `serve`."""
+        command = command.replace("\n", "; ")
+        for at in range(0, len(command), CHUNK):
+            self.process.sendline("+" + command[at:at + CHUNK])
+            self.expect(r"@@have (\d+)\r*\n", 60)
+            have = int(self.process.match[1])
+            assert have == min(at + CHUNK, len(command)), "the console lost input"
+        self.process.sendline("!")
+        self.expect("@@begin\r*\n", 60)
+
     def try_sh(self, command, timeout=120):
         """Run a shell command in the control domain: (exit status, its output)."""
-        self.process.sendline(command.replace("\n", "; "))
-        self.expect("@@begin\r*\n", timeout)
-        self.expect(r"@@end (\d+)", timeout)
+        self.send_command(command)
+        self.expect(r"@@end (\d+)\r*\n", timeout)
         lines = self.process.before.replace("\r", "").split("\n")
         lines = [x for x in lines if not x.startswith(LOG_PREFIX)]
         return int(self.process.match[1]), "\n".join(lines).strip()
@@ -217,7 +228,7 @@ class Machine:
         return reasons[-1] if reasons else None
 
     def power_off(self):
-        self.process.sendline("poweroff -f")
+        self.send_command("poweroff -f")
         assert self.wait_end() == "guest-shutdown"
 
     def resident_mib(self):

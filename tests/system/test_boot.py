@@ -29,7 +29,7 @@ def test_boots_with_64_cpus():
     with Machine("boot-64", cpus=64, memory="4G", options="dom0_mem=1G") as m:
         m.boot(1800)
         assert m.sh("nproc", 600) == "64"
-        m.process.sendline("poweroff -f")
+        m.send_command("poweroff -f")
         assert m.wait_end(600) == "guest-shutdown"
 
 
@@ -46,14 +46,14 @@ def test_control_domain_takes_its_options():
 def test_reboots():
     with Machine("boot-reboot") as m:
         m.boot()
-        m.process.sendline("reboot -f")
+        m.send_command("reboot -f")
         assert m.wait_end() == "guest-reset"
 
 
 def test_a_panic_of_the_control_domain_reboots():
     with Machine("boot-panic", kernel_options="panic=1") as m:
         m.boot()
-        m.process.sendline("echo c >/proc/sysrq-trigger")
+        m.send_command("echo c >/proc/sysrq-trigger")
         assert m.wait_end() == "guest-reset"
 
 

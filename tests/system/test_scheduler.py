@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """CPU shares: weights, caps, and the wake-up of a guest that sleeps."""
+import json
 import re
 
 SECONDS = 20
@@ -15,15 +16,12 @@ def busy(guests, **weights):
 
 def used(guests, names, seconds=SECONDS):
     """CPU seconds that each used meanwhile, and the time that passed in the machine."""
-    m = guests.machine
-    look = "cut -d' ' -f1 /proc/uptime; serai list"
-    text = m.sh(f"{look}; sleep {seconds}; {look}", seconds + 120)
-    first, second = re.split(r"\n(?=\d+\.\d+\n)", text)
-    passed = float(second.split("\n")[0]) - float(first.split("\n")[0])
-
-    def time_of(listing, name):
-        return float(re.search(rf"^{name}\s.*\s(\d+\.\d+)\s*$", listing, re.M)[1])
-    return [time_of(second, n) - time_of(first, n) for n in names], passed
+    look = "cut -d' ' -f1 /proc/uptime; serai list --json"
+    text = guests.machine.sh(f"{look}; sleep {seconds}; {look}", seconds + 120)
+    samples = re.findall(r"(\d+\.\d+)\s*\n(\[.*?\n?\])\s*(?=\n\d|\Z)", text, re.S)
+    (t0, first), (t1, second) = [
+        (float(t), {d["name"]: d["cpu_ns"] / 1e9 for d in json.loads(j)}) for t, j in samples]
+    return [second[n] - first[n] for n in names], t1 - t0
 
 
 def test_weights(guests):
