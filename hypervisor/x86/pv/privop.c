@@ -192,14 +192,11 @@ static enum emulate_result op_write_xcr(struct emulate_ctx *ctx, uint32_t xcr, u
     return xcr || xstate_set_xcr0(vcpu_of(ctx), value) ? EMULATE_UNHANDLED : EMULATE_OK;
 }
 
+// CLI and STI do nothing: the POPF that usually ends what CLI began does not trap in ring 3, and
+// events would stay masked for good. A PV kernel masks them in its vcpu_info.
 static enum emulate_result op_set_if(struct emulate_ctx *ctx, bool enable)
 {
-    struct vcpu *v = vcpu_of(ctx);
-
-    if (!pv_iopl_allows(v))
-        return EMULATE_UNHANDLED;
-    WRITE_ONCE(v->info->evtchn_upcall_mask, !enable);
-    return EMULATE_OK;
+    return pv_iopl_allows(vcpu_of(ctx)) ? EMULATE_OK : EMULATE_UNHANDLED;
 }
 
 static enum emulate_result op_invlpg(struct emulate_ctx *ctx, uint64_t addr)
