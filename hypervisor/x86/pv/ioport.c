@@ -32,10 +32,18 @@ static bool bitmap_allows(struct vcpu *v, unsigned int port, unsigned int bytes)
     return !rc && !((bits[0] | bits[1] << 8) & mask);
 }
 
+bool pv_iopl_allows(const struct vcpu *v)
+{
+    if (!v->arch.in_kernel)
+        return v->arch.iopl >= 3;
+    // The guest's kernel counts as ring 1, or with the assist as ring 0.
+    return v->arch.iopl >= 1 ||
+           (v->domain->vm_assist & (1ul << VMASST_TYPE_architectural_iopl));
+}
+
 bool pv_port_allowed(struct vcpu *v, unsigned int port, unsigned int bytes)
 {
-    // The guest's kernel counts as ring 1.
-    return v->arch.iopl >= (v->arch.in_kernel ? 1 : 3) || bitmap_allows(v, port, bytes);
+    return pv_iopl_allows(v) || bitmap_allows(v, port, bytes);
 }
 
 static bool domain_may(const struct vcpu *v, unsigned int port, unsigned int bytes)

@@ -35,6 +35,7 @@
 #define MISC_ENABLE_NO_BTS  (1 << 11)
 #define MISC_ENABLE_PERF    (1 << 7)
 #define MISC_ENABLE_MWAIT   (1 << 18)
+#define DEBUGCTL_VALID      3 // branch records and traps, which do nothing
 #define EFER_VISIBLE        (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
 enum msr_read {
@@ -55,9 +56,7 @@ static const struct msr_policy {
     {MSR_FS_BASE, MSR_KERNEL_GS_BASE, READ_CUSTOM, WRITE_CUSTOM, 0},
     {MSR_TSC_AUX, MSR_TSC_AUX, READ_CUSTOM, WRITE_CUSTOM, 0},
     {MSR_EFER, MSR_EFER, READ_CUSTOM, WRITE_CUSTOM, 0},
-    // Set up by callbacks; Linux writes them all the same.
-    {MSR_STAR, MSR_SYSCALL_MASK, READ_ZERO, WRITE_IGNORE, 0},
-    {MSR_SYSENTER_CS, MSR_SYSENTER_EIP, READ_ZERO, WRITE_IGNORE, 0},
+    // STAR and its like are not here: what they do is set up by callbacks.
     {MSR_TSC, MSR_TSC, READ_CUSTOM, WRITE_IGNORE, 0},
     {MSR_APIC_BASE, MSR_APIC_BASE, READ_CUSTOM, WRITE_IGNORE, 0},
     {MSR_PLATFORM_ID, MSR_PLATFORM_ID, READ_HOST_CONTROL, WRITE_FAULT, VENDOR_INTEL},
@@ -65,7 +64,7 @@ static const struct msr_policy {
     {MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, READ_ZERO, WRITE_FAULT, VENDOR_INTEL},
     {MSR_MISC_ENABLE, MSR_MISC_ENABLE, READ_CUSTOM, WRITE_IGNORE, VENDOR_INTEL},
     {MSR_PAT, MSR_PAT, READ_CUSTOM, WRITE_CUSTOM, 0},
-    {MSR_DEBUGCTL, MSR_DEBUGCTL, READ_ZERO, WRITE_IGNORE, 0},
+    {MSR_DEBUGCTL, MSR_DEBUGCTL, READ_ZERO, WRITE_CUSTOM, 0},
     // No banks: machine checks are the hypervisor's.
     {MSR_MCG_CAP, MSR_MCG_CTL, READ_ZERO, WRITE_IGNORE, 0},
     {MSR_MC_FIRST, MSR_MC_LAST, READ_ZERO, WRITE_IGNORE, 0},
@@ -193,6 +192,8 @@ static int write_custom(struct vcpu *v, uint32_t msr, uint64_t value)
         return value == (rdmsr(MSR_EFER) & EFER_VISIBLE) ? 0 : -EINVAL;
     case MSR_PAT:
         return value == PAT_VALUE ? 0 : -EINVAL;
+    case MSR_DEBUGCTL:
+        return value & ~(uint64_t)DEBUGCTL_VALID ? -EINVAL : 0;
     case MSR_XEN_HYPERCALL:
         return write_hypercall_page(v, value);
     default:

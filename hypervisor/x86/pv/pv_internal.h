@@ -50,6 +50,7 @@ void pv_cpuid(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t ou
 int __must_check pv_read_msr(struct vcpu *v, uint32_t msr, uint64_t *value);
 int __must_check pv_write_msr(struct vcpu *v, uint32_t msr, uint64_t value);
 // Port permissions of the guest's own making and the access itself.                       ioport.c
+bool pv_iopl_allows(const struct vcpu *v); // its IOPL lets it do I/O, CLI and STI
 bool pv_port_allowed(struct vcpu *v, unsigned int port, unsigned int bytes);
 uint32_t pv_port_read(struct vcpu *v, unsigned int port, unsigned int bytes);
 void pv_port_write(struct vcpu *v, unsigned int port, unsigned int bytes, uint32_t value);
