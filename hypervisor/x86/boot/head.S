@@ -174,6 +174,7 @@ boot_gdt_pointer_high:
 
     .section .bss.page_aligned, "aw", @nobits
     .balign STACK_SIZE_BYTES
+    .skip STACK_SIZE_BYTES // its last page becomes the guard below the stack
     .globl boot_stack
 boot_stack:
     .skip STACK_SIZE_BYTES

@@ -94,6 +94,7 @@ static void __init memory_init(void)
     tlb_cpu_init();
     frame_table_init();
     memory_init_late();
+    paging_unmap((unsigned long)boot_stack - PAGE_SIZE, 1); // guard
 }
 
 static void __init video_init(void)

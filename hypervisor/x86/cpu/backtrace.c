@@ -7,6 +7,7 @@
 #include "x86/arch/crash.h"
 #include "x86/arch/page.h"
 #include "x86/arch/percpu.h"
+#include "x86/mm/paging.h"
 #include "x86/arch/image.h"
 
 enum { MAX_DEPTH = 24, STACK_WORDS = 24 };
@@ -53,6 +54,22 @@ static bool on_stack(unsigned long sp, unsigned long addr)
            addr + 16 <= (sp | (STACK_SIZE - 1)) + 1;
 }
 
+// The page at va is there in the page tables in use. No locks: the holder may be the one who died.
+static bool mapped(unsigned long va)
+{
+    uint64_t e = read_cr(3) & PTE_ADDR_MASK;
+    for (unsigned int shift = L4_SHIFT;; shift -= 9) {
+        if ((e & PTE_ADDR_MASK) >> PAGE_SHIFT >= max_mfn)
+            return false;
+        const uint64_t *table = paddr_to_virt(PADDR(e & PTE_ADDR_MASK));
+        e = table[va >> shift & 511];
+        if (!(e & PTE_P))
+            return false;
+        if (shift == L1_SHIFT || (shift < L4_SHIFT && (e & PTE_PSE)))
+            return true;
+    }
+}
+
 static void dump_stack(unsigned long sp)
 {
     printk("stack from %016lx:", sp);
@@ -66,6 +83,8 @@ static void dump_stack(unsigned long sp)
 
 static void follow(unsigned long sp, unsigned long bp)
 {
+    if (!mapped(bp))
+        return;
     for (unsigned int depth = 0; depth < MAX_DEPTH && on_stack(sp, bp) && bp >= sp - 16; depth++) {
         const unsigned long *frame = (const unsigned long *)bp;
         if (!in_text(frame[1]))
@@ -92,13 +111,16 @@ void arch_backtrace(const struct cpu_user_regs *r)
         printk("  in the guest\n");
         return;
     }
+    if (!mapped(sp))
+        sp = bp; // the stack overflowed into its guard; the frames are above
     if (in_text(r->rip)) {
         printk("  %016lx %pS\n", r->rip, (void *)r->rip);
-    } else if ((sp & 7) == 0 && in_text(*(unsigned long *)sp)) {
+    } else if ((sp & 7) == 0 && mapped(sp) && in_text(*(unsigned long *)sp)) {
         // A call through a bad pointer: the caller is on top of the stack.
         printk("  %016lx (no code here)\n", r->rip);
         printk("  %016lx %pS\n", *(unsigned long *)sp, (void *)*(unsigned long *)sp);
     }
     follow(sp, bp);
-    dump_stack(sp);
+    if (mapped(sp))
+        dump_stack(sp);
 }
