@@ -31,7 +31,7 @@ HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c p
 HV_MM     := paging.c vmap.c tlb.c guest_access.c
 HV_PV     := entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c msr.c ioport.c \
              mm_types.c mm_entries.c mm_update.c mm_ext.c mm_fault.c mm_roots.c grant.c
-HV_EMULATE := emulate_decode.c emulate_execute.c emulate_alu.c emulate_string.c emulate_system.c
+HV_EMULATE := emulate_decode.c emulate_opcodes.c emulate_execute.c emulate_alu.c emulate_string.c emulate_system.c
 BUILDER   := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_xz.c unpack_lzma.c unpack_without.c
 
 HV_SRC := $(addprefix hypervisor/lib/,$(HV_LIB)) $(addprefix hypervisor/core/,$(HV_CORE)) \

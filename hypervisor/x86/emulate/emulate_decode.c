@@ -3,182 +3,41 @@
  * The decoder: prefixes, an opcode's row in a table, ModRM and SIB, displacement, immediate. An
  * opcode without a row is none of ours.
  */
-#include "x86/emulate/emulate.h"
+#include "x86/emulate/emulate_opcodes.h"
 
 enum {
     DECODE_VECTOR_UD = 6,
     DECODE_VECTOR_GP = 13,
 };
 
-/* How an opcode names its operands. */
-enum decode_form {
-    FORM_ABSENT, /* not ours */
-    FORM_PLAIN,  /* none */
-    FORM_MR,     /* dst r/m, src reg */
-    FORM_RM,     /* dst reg, src r/m */
-    FORM_MI,     /* dst r/m, immediate of operand size (at most 4 bytes) */
-    FORM_MI8,    /* dst r/m, byte immediate, sign-extended */
-    FORM_M,      /* dst r/m */
-    FORM_AI,     /* dst accumulator, immediate */
-    FORM_O,      /* dst the register in the opcode */
-    FORM_OI,     /* the same, with an immediate of full operand size */
-    FORM_AO,     /* dst accumulator, src the register in the opcode */
-    FORM_LOAD,   /* dst accumulator, src memory at an absolute offset */
-    FORM_STORE,
-    FORM_STRING, /* implicit SI, DI */
-    FORM_IN_IMM, /* dst accumulator, src port */
-    FORM_IN_DX,
-    FORM_OUT_IMM, /* dst port, src accumulator */
-    FORM_OUT_DX,
-    FORM_CR_READ, /* dst r/m as a register, src control or debug register */
-    FORM_CR_WRITE,
-    FORM_HINT,     /* r/m, not accessed */
-    FORM_GROUP1,   /* ModRM.reg selects; immediate of operand size */
-    FORM_GROUP1_8, /* the same with a byte immediate */
-    FORM_GROUP3,
-    FORM_GROUP4,  /* INC, DEC */
-    FORM_GROUP7,  /* 0F 01 */
-    FORM_GROUP8,  /* BTx with a byte immediate */
-    FORM_GROUP9,  /* CMPXCHG8B/16B */
-    FORM_GROUP11, /* MOV immediate */
-};
-
-enum {
-    ROW_BYTE = 1 << 0,  /* 8-bit operand */
-    ROW_PRIV = 1 << 1,  /* needs CPL 0 */
-    ROW_NOT64 = 1 << 2, /* #UD in 64-bit mode */
-    ROW_MEM = 1 << 3,   /* r/m must be memory */
-    ROW_SRC8 = 1 << 4,  /* the r/m source is a byte (MOVZX, MOVSX) */
-    ROW_SRC16 = 1 << 5,
-    ROW_ONLY64 = 1 << 6,
-    ROW_NO_PREFIX = 1 << 7, /* 66, F2, F3 make it another instruction */
-};
-
-struct decode_row {
-    uint8_t op, form, flags;
-};
-
-#define ARITH(base, name)                                                                  \
-    [(base) + 0] = {name, FORM_MR, ROW_BYTE}, [(base) + 1] = {name, FORM_MR, 0},           \
-              [(base) + 2] = {name, FORM_RM, ROW_BYTE}, [(base) + 3] = {name, FORM_RM, 0}, \
-              [(base) + 4] = {name, FORM_AI, ROW_BYTE}, [(base) + 5] = {name, FORM_AI, 0}
-
-static const struct decode_row decode_map0[256] = {
-    ARITH(0x00, INSN_ADD),
-    ARITH(0x08, INSN_OR),
-    ARITH(0x10, INSN_ADC),
-    ARITH(0x18, INSN_SBB),
-    ARITH(0x20, INSN_AND),
-    ARITH(0x28, INSN_SUB),
-    ARITH(0x30, INSN_XOR),
-    ARITH(0x38, INSN_CMP),
-    [0x40 ... 0x47] = {INSN_INC, FORM_O, ROW_NOT64},
-    [0x48 ... 0x4f] = {INSN_DEC, FORM_O, ROW_NOT64},
-    [0x63] = {INSN_MOVSX, FORM_RM, ROW_ONLY64},
-    [0x6c] = {INSN_INS, FORM_STRING, ROW_BYTE},
-    [0x6d] = {INSN_INS, FORM_STRING, 0},
-    [0x6e] = {INSN_OUTS, FORM_STRING, ROW_BYTE},
-    [0x6f] = {INSN_OUTS, FORM_STRING, 0},
-    [0x80] = {0, FORM_GROUP1, ROW_BYTE},
-    [0x81] = {0, FORM_GROUP1, 0},
-    [0x82] = {0, FORM_GROUP1, ROW_BYTE | ROW_NOT64},
-    [0x83] = {0, FORM_GROUP1_8, 0},
-    [0x84] = {INSN_TEST, FORM_MR, ROW_BYTE},
-    [0x85] = {INSN_TEST, FORM_MR, 0},
-    [0x86] = {INSN_XCHG, FORM_MR, ROW_BYTE},
-    [0x87] = {INSN_XCHG, FORM_MR, 0},
-    [0x88] = {INSN_MOV, FORM_MR, ROW_BYTE},
-    [0x89] = {INSN_MOV, FORM_MR, 0},
-    [0x8a] = {INSN_MOV, FORM_RM, ROW_BYTE},
-    [0x8b] = {INSN_MOV, FORM_RM, 0},
-    [0x90 ... 0x97] = {INSN_XCHG, FORM_AO, 0},
-    [0xa0] = {INSN_MOV, FORM_LOAD, ROW_BYTE},
-    [0xa1] = {INSN_MOV, FORM_LOAD, 0},
-    [0xa2] = {INSN_MOV, FORM_STORE, ROW_BYTE},
-    [0xa3] = {INSN_MOV, FORM_STORE, 0},
-    [0xa4] = {INSN_MOVS, FORM_STRING, ROW_BYTE},
-    [0xa5] = {INSN_MOVS, FORM_STRING, 0},
-    [0xa8] = {INSN_TEST, FORM_AI, ROW_BYTE},
-    [0xa9] = {INSN_TEST, FORM_AI, 0},
-    [0xaa] = {INSN_STOS, FORM_STRING, ROW_BYTE},
-    [0xab] = {INSN_STOS, FORM_STRING, 0},
-    [0xac] = {INSN_LODS, FORM_STRING, ROW_BYTE},
-    [0xad] = {INSN_LODS, FORM_STRING, 0},
-    [0xb0 ... 0xb7] = {INSN_MOV, FORM_OI, ROW_BYTE},
-    [0xb8 ... 0xbf] = {INSN_MOV, FORM_OI, 0},
-    [0xc6] = {0, FORM_GROUP11, ROW_BYTE},
-    [0xc7] = {0, FORM_GROUP11, 0},
-    [0xe4] = {INSN_IN, FORM_IN_IMM, ROW_BYTE},
-    [0xe5] = {INSN_IN, FORM_IN_IMM, 0},
-    [0xe6] = {INSN_OUT, FORM_OUT_IMM, ROW_BYTE},
-    [0xe7] = {INSN_OUT, FORM_OUT_IMM, 0},
-    [0xec] = {INSN_IN, FORM_IN_DX, ROW_BYTE},
-    [0xed] = {INSN_IN, FORM_IN_DX, 0},
-    [0xee] = {INSN_OUT, FORM_OUT_DX, ROW_BYTE},
-    [0xef] = {INSN_OUT, FORM_OUT_DX, 0},
-    [0xf4] = {INSN_HLT, FORM_PLAIN, ROW_PRIV},
-    [0xf6] = {0, FORM_GROUP3, ROW_BYTE},
-    [0xf7] = {0, FORM_GROUP3, 0},
-    [0xfa] = {INSN_CLI, FORM_PLAIN, 0},
-    [0xfb] = {INSN_STI, FORM_PLAIN, 0},
-    [0xfe] = {0, FORM_GROUP4, ROW_BYTE},
-    [0xff] = {0, FORM_GROUP4, 0},
-};
-
-static const struct decode_row decode_map1[256] = {
-    [0x01] = {0, FORM_GROUP7, 0},
-    [0x06] = {INSN_CLTS, FORM_PLAIN, ROW_PRIV},
-    [0x08] = {INSN_INVD, FORM_PLAIN, ROW_PRIV},
-    [0x09] = {INSN_WBINVD, FORM_PLAIN, ROW_PRIV},
-    [0x0d] = {INSN_NOP, FORM_HINT, 0},
-    [0x18 ... 0x1f] = {INSN_NOP, FORM_HINT, 0},
-    [0x20] = {INSN_MOV_FROM_CR, FORM_CR_READ, ROW_PRIV},
-    [0x21] = {INSN_MOV_FROM_DR, FORM_CR_READ, ROW_PRIV},
-    [0x22] = {INSN_MOV_TO_CR, FORM_CR_WRITE, ROW_PRIV},
-    [0x23] = {INSN_MOV_TO_DR, FORM_CR_WRITE, ROW_PRIV},
-    [0x30] = {INSN_WRMSR, FORM_PLAIN, ROW_PRIV},
-    [0x31] = {INSN_RDTSC, FORM_PLAIN, 0},
-    [0x32] = {INSN_RDMSR, FORM_PLAIN, ROW_PRIV},
-    [0x33] = {INSN_RDPMC, FORM_PLAIN, 0},
-    [0xa2] = {INSN_CPUID, FORM_PLAIN, 0},
-    [0xa3] = {INSN_BT, FORM_MR, 0},
-    [0xab] = {INSN_BTS, FORM_MR, 0},
-    [0xb0] = {INSN_CMPXCHG, FORM_MR, ROW_BYTE},
-    [0xb1] = {INSN_CMPXCHG, FORM_MR, 0},
-    [0xb3] = {INSN_BTR, FORM_MR, 0},
-    [0xb6] = {INSN_MOVZX, FORM_RM, ROW_SRC8},
-    [0xb7] = {INSN_MOVZX, FORM_RM, ROW_SRC16},
-    [0xba] = {0, FORM_GROUP8, 0},
-    [0xbb] = {INSN_BTC, FORM_MR, 0},
-    [0xbe] = {INSN_MOVSX, FORM_RM, ROW_SRC8},
-    [0xbf] = {INSN_MOVSX, FORM_RM, ROW_SRC16},
-    [0xc0] = {INSN_XADD, FORM_MR, ROW_BYTE},
-    [0xc1] = {INSN_XADD, FORM_MR, 0},
-    [0xc3] = {INSN_MOV, FORM_MR, ROW_MEM | ROW_NO_PREFIX}, /* MOVNTI */
-    [0xc7] = {0, FORM_GROUP9, 0},
-};
-
 /* The bytes, and how far decoding has come. */
 struct decode_cursor {
     const uint8_t *bytes;
-    size_t len, at;
+    size_t at, limit;         /* limit: the bytes given, at most EMULATE_MAX_INSN_BYTES */
     enum emulate_result stop; /* why no further byte could be had, else EMULATE_OK */
 };
+
+/* There are not that many bytes: nothing more is fetched after this. */
+static __attribute__((noinline)) uint64_t decode_stop(struct decode_cursor *c, unsigned bytes)
+{
+    if (c->stop == EMULATE_OK) {
+        c->stop = c->at + bytes > EMULATE_MAX_INSN_BYTES ? EMULATE_EXCEPTION : EMULATE_MORE_BYTES;
+        c->limit = c->at;
+    }
+    return 0;
+}
+
+static inline uint8_t decode_fetch_byte(struct decode_cursor *c)
+{
+    return c->at < c->limit ? c->bytes[c->at++] : (uint8_t)decode_stop(c, 1);
+}
 
 static uint64_t decode_fetch(struct decode_cursor *c, unsigned bytes)
 {
     uint64_t v = 0;
 
-    if (c->stop != EMULATE_OK) {
-        return 0;
-    }
-    if (c->at + bytes > EMULATE_MAX_INSN_BYTES) {
-        c->stop = EMULATE_EXCEPTION;
-        return 0;
-    }
-    if (c->at + bytes > c->len) {
-        c->stop = EMULATE_MORE_BYTES;
-        return 0;
+    if (c->limit - c->at < bytes) {
+        return decode_stop(c, bytes);
     }
     for (unsigned i = 0; i < bytes; i++) {
         v |= (uint64_t)c->bytes[c->at++] << (8 * i);
@@ -207,7 +66,7 @@ static void decode_segment_prefix(const struct insn *insn, struct decode_prefixe
     }
 }
 
-static bool decode_one_prefix(struct insn *insn, struct decode_prefixes *p, uint8_t b)
+static void decode_one_prefix(struct insn *insn, struct decode_prefixes *p, uint8_t b)
 {
     switch (b) {
     case 0x26:
@@ -233,36 +92,36 @@ static bool decode_one_prefix(struct insn *insn, struct decode_prefixes *p, uint
         insn->repne = true;
         insn->rep = false;
         break;
-    case 0xf3:
+    default: /* F3 */
         insn->rep = true;
         insn->repne = false;
         break;
-    default:
-        return false;
     }
-    return true;
 }
+
+/* A bit for each byte that is a legacy prefix. */
+static const uint32_t decode_prefix_map[8] = {
+    [1] = 1u << 0x06 | 1u << 0x0e | 1u << 0x16 | 1u << 0x1e,
+    [3] = 1u << 0x04 | 1u << 0x05 | 1u << 0x06 | 1u << 0x07,
+    [7] = 1u << 0x10 | 1u << 0x12 | 1u << 0x13,
+};
 
 /* Reads prefixes, and returns the first byte after them. REX counts only right before that. */
 static uint8_t decode_prefix_bytes(struct insn *insn, struct decode_prefixes *p,
                                    struct decode_cursor *c)
 {
-    uint8_t b;
+    for (;;) {
+        uint8_t b = decode_fetch_byte(c);
 
-    do {
-        b = (uint8_t)decode_fetch(c, 1);
-        insn->rex = 0;
-        if (insn->mode == EMULATE_MODE_64 && (b & 0xf0) == 0x40) {
+        if (decode_prefix_map[b >> 5] >> (b & 31) & 1) {
+            insn->rex = 0;
+            decode_one_prefix(insn, p, b);
+        } else if ((b & 0xf0) == 0x40 && insn->mode == EMULATE_MODE_64) {
             insn->rex = b;
-            b = (uint8_t)decode_fetch(c, 1);
-            if (b >= 0x40 && b <= 0x4f) {
-                c->at--; /* a second REX cancels the first */
-                continue;
-            }
+        } else {
+            return b;
         }
-    } while (c->stop == EMULATE_OK && ((b >= 0x40 && b <= 0x4f && insn->mode == EMULATE_MODE_64) ||
-                                       decode_one_prefix(insn, p, b)));
-    return b;
+    }
 }
 
 static void decode_sizes(struct insn *insn, const struct decode_prefixes *p)
@@ -305,7 +164,7 @@ static void decode_memory(struct insn *insn, struct decode_cursor *c)
     bool sib = rm == 4;
 
     if (sib) {
-        unsigned b = (unsigned)decode_fetch(c, 1), i = (b >> 3 & 7) | rex_x;
+        unsigned b = decode_fetch_byte(c), i = (b >> 3 & 7) | rex_x;
 
         low = b & 7;
         insn->index = i == 4 ? -1 : (int8_t)i;
@@ -324,7 +183,7 @@ static void decode_memory(struct insn *insn, struct decode_cursor *c)
 
 static void decode_modrm(struct insn *insn, struct decode_cursor *c)
 {
-    insn->modrm = (uint8_t)decode_fetch(c, 1);
+    insn->modrm = decode_fetch_byte(c);
     insn->has_mem = insn->modrm < 0xc0;
     if (!insn->has_mem) {
         return;
@@ -490,7 +349,7 @@ static void decode_absolute(struct insn *insn, struct decode_cursor *c)
 }
 
 /* Operands of the forms that have no ModRM byte. */
-static bool decode_plain_form(struct insn *insn, enum decode_form form, struct decode_cursor *c)
+static void decode_plain_form(struct insn *insn, enum decode_form form, struct decode_cursor *c)
 {
     unsigned bytes = insn->op_bytes;
     unsigned port_bytes = bytes == 8 ? 4 : bytes;
@@ -539,7 +398,7 @@ static bool decode_plain_form(struct insn *insn, enum decode_form form, struct d
 
         accumulator.bytes = (uint8_t)port_bytes;
         if (form == FORM_IN_IMM || form == FORM_OUT_IMM) {
-            port = (struct emulate_operand){OPERAND_IMM, 0, 1, decode_fetch(c, 1)};
+            port = (struct emulate_operand){OPERAND_IMM, 0, 1, decode_fetch_byte(c)};
         }
         insn->dst = form == FORM_IN_IMM || form == FORM_IN_DX ? accumulator : port;
         insn->src = form == FORM_IN_IMM || form == FORM_IN_DX ? port : accumulator;
@@ -548,7 +407,6 @@ static bool decode_plain_form(struct insn *insn, enum decode_form form, struct d
     default:
         break;
     }
-    return true;
 }
 
 static unsigned decode_source_bytes(const struct insn *insn, const struct decode_row *row)
@@ -671,13 +529,13 @@ static bool decode_rest(struct insn *insn, const struct decode_row *row,
     }
     if (decode_form_has_modrm(row->form)) {
         if (row->form == FORM_CR_READ || row->form == FORM_CR_WRITE) {
-            insn->modrm = (uint8_t)decode_fetch(c, 1);
+            insn->modrm = decode_fetch_byte(c);
         } else {
             decode_modrm(insn, c);
         }
         known = decode_modrm_form(insn, row, p, c);
-    } else if (known) {
-        known = decode_plain_form(insn, (enum decode_form)row->form, c);
+    } else if (known && row->form != FORM_PLAIN) {
+        decode_plain_form(insn, (enum decode_form)row->form, c);
     }
     if (p->segment >= 0) {
         insn->segment = (uint8_t)p->segment;
@@ -685,20 +543,55 @@ static bool decode_rest(struct insn *insn, const struct decode_row *row,
     return known && (insn->has_mem || !(row->flags & ROW_MEM));
 }
 
+/* RDMSR, CPUID and their like without prefixes: what guests trap on most, in a few steps. */
+static bool decode_short(struct insn *insn, const uint8_t *bytes, size_t len,
+                         enum emulate_mode mode)
+{
+    const struct decode_row *row;
+
+    if (len < 2 || bytes[0] != 0x0f) {
+        return false;
+    }
+    row = &emulate_opcodes_map1[bytes[1]];
+    if (row->form != FORM_PLAIN) {
+        return false;
+    }
+    *insn = (struct insn){
+        .op = row->op,
+        .length = 2,
+        .mode = (uint8_t)mode,
+        .op_bytes = mode == EMULATE_MODE_16 ? 2 : 4,
+        .addr_bytes = (uint8_t)mode,
+        .opcode = bytes[1],
+        .map = 1,
+        .privileged = row->flags & ROW_PRIV,
+        .base = -1,
+        .index = -1,
+        .scale = 1,
+    };
+    return true;
+}
+
 enum emulate_result emulate_decode(struct insn *insn, const uint8_t *bytes, size_t len,
                                    enum emulate_mode mode, struct emulate_exception *exception)
 {
-    struct decode_cursor c = {.bytes = bytes, .len = len};
+    struct decode_cursor c = {
+        .bytes = bytes,
+        .limit = len < EMULATE_MAX_INSN_BYTES ? len : EMULATE_MAX_INSN_BYTES,
+    };
     struct decode_prefixes prefixes = {.segment = -1};
-    const struct decode_row *map = decode_map0;
+    const struct decode_row *map = emulate_opcodes_map0;
     bool known;
 
+    if (decode_short(insn, bytes, len, mode)) {
+        return EMULATE_OK;
+    }
     *insn = (struct insn){.mode = (uint8_t)mode, .base = -1, .index = -1, .scale = 1};
     insn->opcode = decode_prefix_bytes(insn, &prefixes, &c);
     if (c.stop == EMULATE_OK && insn->opcode == 0x0f) {
         insn->map = 1;
-        insn->opcode = (uint8_t)decode_fetch(&c, 1);
-        map = decode_map1;
+        insn->opcode = decode_fetch_byte(&c);
+        map = emulate_opcodes_map1;
     }
     known = false;
     if (c.stop == EMULATE_OK) {

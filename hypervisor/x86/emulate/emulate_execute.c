@@ -338,6 +338,9 @@ static enum emulate_result execute_cmpxchg_pair(const struct insn *insn, struct 
 
 static enum emulate_result execute_any(const struct insn *insn, struct emulate_ctx *ctx)
 {
+    if (insn->op >= INSN_CPUID) {
+        return emulate_system(insn, ctx);
+    }
     switch (insn->op) {
     case INSN_MOV:
     case INSN_MOVZX:
