@@ -192,8 +192,10 @@ static bool __init start_cpu(unsigned int cpu)
     }
     if (!wait_for_state(CPU_ALIVE, 1))
         return false;
-    while (!bit_test(cpu_online_map, cpu))
+    while (!bit_test(cpu_online_map, cpu)) {
         sync_serve();
+        cpu_relax();
+    }
     return true;
 }
 
