@@ -19,6 +19,7 @@ struct domain;
 #define PTE_G    (1ull << 8)
 #define PTE_AVAIL   (7ull << 9)
 #define PTE_GUEST_KERNEL (1ull << 52) // entry of a PV guest without PTE_US, which it got from us
+#define PTE_GUEST_IO     (1ull << 53) // of a PV guest, maps I/O memory: holds no reference
 #define PTE_NX   (1ull << 63)
 #define PTE_ADDR_MASK 0x000ffffffffff000ull
 

@@ -21,21 +21,12 @@ static uint64_t grant_pte(mfn_t frame, uint32_t flags)
     return l1_adjust(e);
 }
 
-// The entry named by a grant operation, with its table locked; *table NULL: there is none.
+// The entry named by a grant operation, with its table locked; NULL: there is none.
 static uint64_t *find_slot(struct vcpu *v, uint64_t addr, uint32_t flags, struct frame **table)
 {
-    *table = NULL;
-    if (!(flags & GNTMAP_contains_pte)) {
-        *table = l1_table_lock(v, addr);
-        return *table ? l1_slot(*table, addr) : NULL;
-    }
-    mfn_t mfn = MFN(addr >> PAGE_SHIFT);
-    struct frame *f = mfn_to_frame(mfn);
-    if ((addr & 7) || !mfn_has_frame(mfn) || f->owner != v->domain->id ||
-        !table_lock(f, FRAME_TYPE_L1))
-        return NULL;
-    *table = f;
-    return (uint64_t *)((char *)frame_to_virt(f) + (addr & (PAGE_SIZE - 1)));
+    if (!(flags & GNTMAP_contains_pte))
+        return l1_slot_lock(v, addr, table);
+    return addr & 7 ? NULL : l1_slot_lock_maddr(v->domain, addr, table);
 }
 
 static void replace(uint64_t *slot, uint64_t e)
@@ -69,11 +60,12 @@ int16_t arch_grant_map(struct vcpu *v, uint64_t addr, mfn_t frame, uint32_t flag
 // The entry at `va` with its references, which is gone from there; 0: none.
 static uint64_t take_entry(struct vcpu *v, unsigned long va)
 {
-    struct frame *table = l1_table_lock(v, va);
+    struct frame *table;
+    uint64_t *slot = l1_slot_lock(v, va, &table);
 
-    if (!table)
+    if (!slot)
         return 0;
-    uint64_t e = __atomic_exchange_n(l1_slot(table, va), 0, __ATOMIC_SEQ_CST);
+    uint64_t e = __atomic_exchange_n(slot, 0, __ATOMIC_SEQ_CST);
     table_unlock(table);
     return e & PTE_P ? e : 0;
 }

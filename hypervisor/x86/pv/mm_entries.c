@@ -21,6 +21,7 @@ static int io_entry_get(uint64_t *pe, struct domain *owner, struct domain *pg_ow
         return -EINVAL;
     if ((*pe & PTE_RW) && mmio_read_only && rangeset_overlaps(mmio_read_only, mfn, mfn))
         *pe &= ~PTE_RW; // writes fault and are looked at one by one
+    *pe |= PTE_GUEST_IO;
     return 0;
 }
 
@@ -47,8 +48,15 @@ out_put:
     return -EINVAL;
 }
 
+void l1_entry_get_undo(struct frame *f, bool writable)
+{
+    if (writable)
+        frame_put_type_simple(f);
+    frame_put(f);
+}
+
 // A descriptor page loses a mapping: the shadow LDT may be what keeps it a descriptor page.
-void l1_entry_put_slow(struct frame *f)
+void l1_segdesc_unmapped(struct frame *f)
 {
     struct domain *d = current->domain;
     struct vcpu *v;
@@ -123,12 +131,10 @@ int table_entry_get(uint64_t *pe, unsigned int level, mfn_t table, struct domain
     uint32_t type = level_type(level - 1);
 
     *held = false;
-    if ((*pe & TABLE_REFUSED) || !mfn_valid(mfn))
+    struct frame *f = mfn_to_frame(mfn);
+    if ((*pe & TABLE_REFUSED) || mfn.v >= max_mfn || !frame_owner_probe(f, d->id))
         return -EINVAL;
     *pe |= PTE_US;
-    struct frame *f = mfn_to_frame(mfn);
-    if (f->owner != d->id)
-        return -EINVAL;
 
     // A table in use, as after a fork: one step.
     uint64_t old = READ_ONCE(f->state);

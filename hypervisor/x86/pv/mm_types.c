@@ -7,7 +7,7 @@
 #include "x86/pv/mm_entries.h"
 #include "x86/pv/pv.h"
 
-enum { ENTRIES = 512 };
+enum { ENTRIES = 512, GROUP = 8 };
 
 bool mm_preempted(void)
 {
@@ -21,39 +21,45 @@ static inline bool none_present(const uint64_t *t)
     return !((t[0] | t[1] | t[2] | t[3] | t[4] | t[5] | t[6] | t[7]) & PTE_P);
 }
 
+// Drop what the first n entries hold.
 static void l1_drop(const uint64_t *t, unsigned int n)
 {
-    while (n) {
-        if (!(n & 7) && none_present(&t[n - 8])) {
-            n -= 8;
+    const uint64_t *end = t + n;
+
+    for (const uint64_t *group = t; group < end; group += GROUP) {
+        if (none_present(group))
             continue;
-        }
-        n--;
-        if (t[n] & PTE_P)
-            l1_entry_put(t[n]);
+        const uint64_t *stop = MIN(group + GROUP, end);
+        for (const uint64_t *p = group; p < stop; p++)
+            if (*p & PTE_P)
+                l1_entry_put(*p);
     }
 }
 
 static int l1_validate(struct frame *f, struct domain *d)
 {
-    uint64_t *t = frame_to_virt(f);
+    uint64_t *t = frame_to_virt(f), limit = max_mfn;
+    domid_t id = d->id;
 
-    for (unsigned int i = 0; i < ENTRIES;) {
-        if (!(i & 7) && none_present(&t[i])) {
-            i += 8;
+    for (uint64_t *group = t; group < t + ENTRIES; group += GROUP) {
+        if (none_present(group))
             continue;
-        }
-        uint64_t e = t[i];
-        if (e & PTE_P) {
-            int rc = l1_entry_get(&e, d, d);
-            if (rc) {
-                l1_drop(t, i);
-                return rc;
+        for (uint64_t *p = group; p < group + GROUP; p++) {
+            if (!(*p & PTE_P))
+                continue;
+            uint64_t e = l1_adjust(*p);
+            if (unlikely(!l1_entry_get_fast(e, id, limit))) {
+                uint64_t changed = e;
+                int rc = l1_entry_get_slow(&changed, d, d);
+                if (unlikely(rc)) {
+                    l1_drop(t, p - t);
+                    return rc;
+                }
+                e = changed;
             }
-            if (t[i] != e)
-                t[i] = e;
+            if (*p != e)
+                *p = e;
         }
-        i++;
     }
     return 0;
 }

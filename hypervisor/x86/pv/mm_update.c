@@ -50,6 +50,7 @@ int l1_update(uint64_t *slot, uint64_t e, struct domain *owner, struct domain *p
         // The same frame, as writable as before: references stay as they are.
         uint64_t adjusted = l1_adjust(e);
         if ((old & PTE_P) && !((old ^ adjusted) & L1_REFERENCE)) {
+            adjusted |= old & PTE_GUEST_IO;
             if (preserve)
                 while (!__atomic_compare_exchange_n(slot, &old, adjusted | (old & PTE_PRESERVED),
                                                     false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
@@ -79,7 +80,7 @@ int l1_cmpxchg(uint64_t *slot, uint64_t old, uint64_t e, struct domain *owner)
     bool same = (e & PTE_P) && (old & PTE_P) && !((old ^ l1_adjust(e)) & L1_REFERENCE);
 
     if (same) {
-        e = l1_adjust(e);
+        e = l1_adjust(e) | (old & PTE_GUEST_IO);
     } else if (e & PTE_P) {
         int rc = l1_entry_get(&e, owner, owner);
         if (rc)
@@ -226,22 +227,21 @@ static __noinline int update_other(struct update *u, unsigned int cmd, mfn_t mfn
 
 static inline int update_one(struct update *u, const mmu_update_t *r)
 {
-    mfn_t mfn = MFN(r->ptr >> PAGE_SHIFT);
-    unsigned int cmd = r->ptr & 7, offset = r->ptr & (PAGE_SIZE - 8);
-    struct frame *f = mfn_to_frame(mfn);
+    uint64_t mfn = r->ptr >> PAGE_SHIFT;
+    unsigned int cmd = r->ptr & 7;
 
     if (likely(cmd != MMU_MACHPHYS_UPDATE && cmd <= MMU_PT_UPDATE_NO_TRANSLATE)) {
-        if (f != u->locked) {
+        if (mfn_to_frame(MFN(mfn)) != u->locked) {
             update_unlock(u);
-            if (mfn_has_frame(mfn) && f->owner == u->pt_owner->id && table_lock(f, FRAME_TYPE_L1))
-                u->locked = f;
+            // Leaves u->locked alone when it fails.
+            (void)l1_slot_lock_maddr(u->pt_owner, r->ptr, &u->locked);
         }
         if (likely(u->locked))
-            return l1_update((uint64_t *)((char *)frame_to_virt(f) + offset), r->val, u->pt_owner,
+            return l1_update(paddr_to_virt(PADDR(r->ptr & ~7ull)), r->val, u->pt_owner,
                              u->pg_owner, cmd == MMU_PT_UPDATE_PRESERVE_AD);
     }
     update_unlock(u);
-    return update_other(u, cmd, mfn, offset, r->val);
+    return update_other(u, cmd, MFN(mfn), r->ptr & (PAGE_SIZE - 8), r->val);
 }
 
 // Do requests from *i on. 0, -E or -ERESTART; *i is the first one not done.
@@ -327,32 +327,35 @@ long hc_mmu_update(unsigned long reqs, unsigned long count_arg, unsigned long ud
 
 // ---- update_va_mapping ------------------------------------------------------------------------------
 
-// The entry's table if it may be looked into: by another vCPU's doing it can be any page by now.
-static inline const uint64_t *next_table(uint64_t e)
+// The entry for va in the table that e points to. By another vCPU's doing that can be any page by
+// now, so nothing is believed until the L1 table is locked.
+static inline uint64_t next_entry(uint64_t e, unsigned long va, unsigned int shift)
 {
-    if (unlikely(!(e & PTE_P) || (e & PTE_PSE) || !mfn_valid(pte_mfn(e))))
-        return NULL;
-    return mfn_to_virt(pte_mfn(e));
+    uint64_t mfn = pte_mfn(e).v;
+
+    if (unlikely(!(e & PTE_P) || mfn >= max_mfn))
+        return 0;
+    return word_probe((const uint64_t *)mfn_to_virt(MFN(mfn)) + ((va >> shift) & 511));
 }
 
-struct frame *l1_table_lock(struct vcpu *v, unsigned long va)
+static inline uint64_t *slot_lock(struct vcpu *v, unsigned long va, struct frame **table)
 {
-    const uint64_t *t = paddr_to_virt(PADDR(v->arch.kernel_l4));
+    uint64_t e = v->arch.kernel_l4 | PTE_P;
 
-    if (!v->arch.kernel_l4 || (va >= HYPERVISOR_HOLE_START && va < HYPERVISOR_HOLE_END))
+    if (unlikely(va - HYPERVISOR_HOLE_START < HYPERVISOR_HOLE_END - HYPERVISOR_HOLE_START))
         return NULL;
-    t = next_table(READ_ONCE(t[(va >> L4_SHIFT) & 511]));
-    if (t)
-        t = next_table(READ_ONCE(t[(va >> L3_SHIFT) & 511]));
-    if (!t)
+    e = next_entry(e, va, L4_SHIFT);
+    e = next_entry(e, va, L3_SHIFT);
+    e = next_entry(e, va, L2_SHIFT);
+    if (unlikely(!(e & PTE_P)))
         return NULL;
-    uint64_t e = READ_ONCE(t[(va >> L2_SHIFT) & 511]);
-    mfn_t mfn = pte_mfn(e);
-    struct frame *f = mfn_to_frame(mfn);
-    if (unlikely(!(e & PTE_P) || !mfn_has_frame(mfn) || f->owner != v->domain->id ||
-                 !table_lock(f, FRAME_TYPE_L1)))
-        return NULL;
-    return f;
+    return l1_slot_lock_maddr(v->domain, (e & PTE_ADDR_MASK) | ((va >> (L1_SHIFT - 3)) & 0xff8),
+                              table);
+}
+
+uint64_t *l1_slot_lock(struct vcpu *v, unsigned long va, struct frame **table)
+{
+    return slot_lock(v, va, table);
 }
 
 int mm_vcpumask_to_cpus(const struct domain *d, const void *guest_mask, unsigned long *cpus)
@@ -390,11 +393,12 @@ static inline int va_mapping(unsigned long va, unsigned long val, unsigned long 
                              struct domain *pg_owner)
 {
     struct vcpu *v = current;
-    struct frame *table = l1_table_lock(v, va);
+    struct frame *table;
+    uint64_t *slot = slot_lock(v, va, &table);
 
-    if (unlikely(!table))
+    if (unlikely(!slot))
         return -EINVAL;
-    int rc = l1_update(l1_slot(table, va), val, v->domain, pg_owner, false);
+    int rc = l1_update(slot, val, v->domain, pg_owner, false);
     table_unlock(table);
 
     // As asked, whatever became of the update: the guest may count on it.

@@ -18,11 +18,19 @@ int __must_check l1_update(uint64_t *slot, uint64_t e, struct domain *owner,
 // The same, only if *slot is `old`, atomically: -EAGAIN when it is not.
 int __must_check l1_cmpxchg(uint64_t *slot, uint64_t old, uint64_t e, struct domain *owner);
 
-// The L1 table that maps va in v's guest kernel's address space, locked; NULL: none.
-struct frame *l1_table_lock(struct vcpu *v, unsigned long va);
-static inline uint64_t *l1_slot(struct frame *table, unsigned long va)
+// The L1 entry for va in v's guest kernel's address space, its table locked; NULL: there is none.
+uint64_t *l1_slot_lock(struct vcpu *v, unsigned long va, struct frame **table);
+// The L1 entry at a machine address, its table (which must be d's) locked; NULL: it is none.
+static inline uint64_t *l1_slot_lock_maddr(struct domain *d, uint64_t maddr, struct frame **table)
 {
-    return (uint64_t *)frame_to_virt(table) + ((va >> PAGE_SHIFT) & 511);
+    uint64_t mfn = maddr >> PAGE_SHIFT;
+    struct frame *f = mfn_to_frame(MFN(mfn));
+
+    if (unlikely(mfn >= max_mfn || !frame_owner_probe(f, d->id) ||
+                 !table_lock(f, FRAME_TYPE_L1)))
+        return NULL;
+    *table = f;
+    return paddr_to_virt(PADDR(maddr & ~7ull));
 }
 
 // A validated L4 becomes the root of v's guest kernel, or of its user mode, which the m2p_strict
