@@ -11,7 +11,7 @@
 #include "lib/bug.h"
 #include "memory/frame.h"
 
-enum { ZONES = 41, SCRUB_ORDER = 4 };
+enum { ZONES = 41, SCRUB_ORDER = 0 }; // one page at a time: idle CPUs must wake up fast
 
 static spinlock_t buddy_lock = SPINLOCK_INIT;
 static uint32_t heads[ZONES][2][BUDDY_MAX_ORDER + 1]; // [zone][dirty][order]: frame index

@@ -92,8 +92,9 @@ static struct frame *alloc_block(unsigned int order, unsigned int flags, unsigne
     if (flags & ALLOC_BELOW_4G)
         bits = bits ? MIN(bits, 32u) : 32;
     struct frame *f = find_block(order, bits, &dirty);
+    // What is dirty during boot no guest has left there, and it goes to the control domain.
     if (f)
-        prepare_block(f, order, (flags & ALLOC_ZERO) || (for_guest && dirty));
+        prepare_block(f, order, (flags & ALLOC_ZERO) || (for_guest && dirty && scrub_enabled));
     return f;
 }
 

@@ -6,6 +6,7 @@
 #include "lib/string.h"
 #include "x86/arch/guest_access.h"
 #include "x86/cpu/cpuid.h"
+#include "x86/cpu/entry.h"
 #include "x86/cpu/msr.h"
 #include "x86/emulate/emulate.h"
 #include "x86/pv/mm_update.h"
@@ -132,28 +133,170 @@ static bool emulate(struct ptwr *p, struct cpu_user_regs *regs)
     return r == EMULATE_OK || r == EMULATE_RETRY;
 }
 
+// ---- the usual instructions ----------------------------------------------------------------------
+// What kernels change their tables with, one operand in memory and no surprises: AND and OR with a
+// byte (clear_bit, set_bit), BTR and BTS with a constant, XCHG, MOV from a register or constant. The
+// fault's address is the operand's. Everything else is for the emulator.
+
+enum {
+    RFLAGS_CF = 1 << 0,
+    RFLAGS_PF = 1 << 2,
+    RFLAGS_AF = 1 << 4,
+    RFLAGS_ZF = 1 << 6,
+    RFLAGS_SF = 1 << 7,
+    RFLAGS_OF = 1 << 11,
+};
+
+enum quick_op { QUICK_AND, QUICK_OR, QUICK_BTS, QUICK_BTR, QUICK_XCHG, QUICK_MOV };
+
+struct quick {
+    enum quick_op op;
+    unsigned int length;
+    uint64_t *reg; // XCHG, MOV
+    uint64_t value; // constant, bit mask
+};
+
+static uint64_t *quick_reg(struct cpu_user_regs *r, unsigned int n)
+{
+    uint64_t *const regs[16] = {&r->rax, &r->rcx, &r->rdx, &r->rbx, &r->rsp, &r->rbp,
+                                &r->rsi, &r->rdi, &r->r8,  &r->r9,  &r->r10, &r->r11,
+                                &r->r12, &r->r13, &r->r14, &r->r15};
+    return regs[n];
+}
+
+static bool quick_decode(const uint8_t *b, struct cpu_user_regs *regs, struct quick *q)
+{
+    const uint8_t *start = b;
+    uint8_t rex = 0, opcode;
+    bool two;
+
+    if (*b == 0xf0)
+        b++;
+    if ((*b & 0xf0) == 0x40)
+        rex = *b++;
+    two = *b == 0x0f;
+    b += two;
+    opcode = *b++;
+    uint8_t modrm = *b++, mod = modrm >> 6, op = modrm >> 3 & 7;
+    if (mod == 3)
+        return false;
+    if ((modrm & 7) == 4) { // SIB
+        if (mod == 0 && (*b & 7) == 5)
+            b += 4;
+        b++;
+    } else if (mod == 0 && (modrm & 7) == 5) {
+        b += 4;
+    }
+    b += mod == 1 ? 1 : mod == 2 ? 4 : 0;
+    if (!two && opcode == 0x80 && (op == 4 || op == 1)) {
+        q->op = op == 4 ? QUICK_AND : QUICK_OR;
+        q->value = *b++;
+    } else if (two && opcode == 0xba && (op == 5 || op == 6) && (rex & 8)) {
+        q->op = op == 5 ? QUICK_BTS : QUICK_BTR;
+        q->value = 1ull << (*b++ & 63);
+    } else if (!two && (opcode == 0x87 || opcode == 0x89) && (rex & 8)) {
+        q->op = opcode == 0x87 ? QUICK_XCHG : QUICK_MOV;
+        q->reg = quick_reg(regs, op | (rex & 4) << 1);
+    } else if (!two && opcode == 0xc7 && op == 0 && (rex & 8)) {
+        q->op = QUICK_MOV;
+        q->reg = NULL;
+        q->value = (int64_t)(int32_t)load(b, 4);
+        b += 4;
+    } else {
+        return false;
+    }
+    q->length = b - start;
+    return q->length <= 16;
+}
+
+static void quick_logic_flags(struct cpu_user_regs *regs, uint8_t result)
+{
+    regs->rflags &= ~(uint64_t)(RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF |
+                                RFLAGS_OF);
+    if (!__builtin_parity(result))
+        regs->rflags |= RFLAGS_PF;
+    if (!result)
+        regs->rflags |= RFLAGS_ZF;
+    if (result & 0x80)
+        regs->rflags |= RFLAGS_SF;
+}
+
+// The entry after the instruction, when it is `now` before.
+static uint64_t quick_result(const struct quick *q, uint64_t now, unsigned int shift)
+{
+    switch (q->op) {
+    case QUICK_AND:
+        return now & ~((~q->value & 0xff) << shift);
+    case QUICK_OR:
+        return now | q->value << shift;
+    case QUICK_BTS:
+        return now | q->value;
+    case QUICK_BTR:
+        return now & ~q->value;
+    default:
+        return q->reg ? *q->reg : q->value;
+    }
+}
+
+static bool quick_emulate(struct vcpu *v, uint64_t pte_maddr, unsigned int byte,
+                          struct cpu_user_regs *regs)
+{
+    uint8_t bytes[16];
+    struct quick q = {0};
+    struct frame *table;
+    uint64_t now, new;
+    int rc;
+
+    if (guest_copy_from(bytes, (void *)regs->rip, sizeof(bytes)) ||
+        !quick_decode(bytes, regs, &q) || (q.op > QUICK_OR && byte))
+        return false;
+    uint64_t *slot = l1_slot_lock_maddr(v->domain, pte_maddr, &table);
+    if (!slot)
+        return false;
+    do {
+        now = READ_ONCE(*slot);
+        new = quick_result(&q, now, byte * 8);
+        rc = l1_cmpxchg(slot, now, new, v->domain);
+    } while (rc == -EAGAIN);
+    table_unlock(table);
+    if (rc)
+        return false;
+    if (q.op <= QUICK_OR)
+        quick_logic_flags(regs, new >> (byte * 8));
+    else if (q.op <= QUICK_BTR)
+        regs->rflags = (regs->rflags & ~(uint64_t)RFLAGS_CF) | (now & q.value ? RFLAGS_CF : 0);
+    else if (q.op == QUICK_XCHG)
+        *q.reg = now;
+    regs->rip += q.length;
+    regs->rflags &= ~(uint64_t)RFLAGS_RF;
+    return true;
+}
+
 bool pv_ptwr_fault(struct vcpu *v, unsigned long addr, struct cpu_user_regs *regs)
 {
+    uint64_t pte = pv_guest_pte(v, addr), mfn = pte_mfn(pte).v;
     struct ptwr p = {.v = v, .page = addr & PAGE_MASK};
-    uint64_t pte = pv_guest_pte(v, addr);
-    mfn_t mfn = pte_mfn(pte);
 
-    if (!(pte & PTE_P) || (pte & PTE_RW))
+    if ((pte & (PTE_P | PTE_RW)) != PTE_P)
         return false;
-    if (!mfn_valid(mfn)) {
-        if (!mmio_read_only || !rangeset_contains(mmio_read_only, mfn.v, mfn.v))
+    if (pte & PTE_GUEST_IO) {
+        if (!mmio_read_only || !rangeset_contains(mmio_read_only, mfn, mfn))
             return false;
         return emulate(&p, regs);
     }
     if (!(v->domain->vm_assist & (1ul << VMASST_TYPE_writable_pagetables)))
         return false;
-    // A reference, so that the table stays one while the instruction is looked at.
-    if (!frame_get(mfn, v->domain))
+    // In two steps: the quick one needs no reference, since it has the table's lock.
+    p.table = mfn_to_frame(MFN(mfn));
+    if (mfn >= max_mfn || !frame_owner_probe(p.table, v->domain->id) ||
+        (READ_ONCE(p.table->type) & (FRAME_TYPE_MASK | FRAME_VALIDATED)) !=
+            (FRAME_TYPE_L1 | FRAME_VALIDATED))
         return false;
-    p.table = mfn_to_frame(mfn);
-    uint32_t type = READ_ONCE(p.table->type);
-    bool ok = (type & FRAME_TYPE_MASK) == FRAME_TYPE_L1 && (type & FRAME_TYPE_COUNT_MASK) &&
-              emulate(&p, regs);
+    if (likely(quick_emulate(v, mfn << PAGE_SHIFT | (addr & (PAGE_SIZE - 8)), addr & 7, regs)))
+        return true;
+    if (!frame_get(MFN(mfn), v->domain))
+        return false;
+    bool ok = emulate(&p, regs);
     frame_put(p.table);
     return ok;
 }

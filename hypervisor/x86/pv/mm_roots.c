@@ -111,21 +111,15 @@ int pv_vcpu_drop_roots(struct vcpu *v)
 
 static uint64_t walk(uint64_t root, unsigned long va)
 {
-    uint64_t e = root;
+    uint64_t e = root | PTE_P;
 
-    if (!root || (va >= HYPERVISOR_HOLE_START && va < HYPERVISOR_HOLE_END))
+    if (!root || va - HYPERVISOR_HOLE_START < HYPERVISOR_HOLE_END - HYPERVISOR_HOLE_START)
         return 0;
-    for (unsigned int shift = L4_SHIFT;; shift -= 9) {
-        // Another vCPU may have changed the tables: whatever is read is looked at with suspicion.
-        if (!mfn_valid(pte_mfn(e)))
-            return 0;
-        const uint64_t *t = mfn_to_virt(pte_mfn(e));
-        e = READ_ONCE(t[(va >> shift) & 511]);
-        if (!(e & PTE_P) || shift == L1_SHIFT)
-            return e & PTE_P ? e : 0;
-        if (e & PTE_PSE)
-            return 0;
-    }
+    e = mm_next_entry(e, va, L4_SHIFT);
+    e = mm_next_entry(e, va, L3_SHIFT);
+    e = mm_next_entry(e, va, L2_SHIFT);
+    e = mm_next_entry(e, va, L1_SHIFT);
+    return e & PTE_P ? e : 0;
 }
 
 uint64_t pv_guest_pte(struct vcpu *v, unsigned long va)

@@ -327,26 +327,15 @@ long hc_mmu_update(unsigned long reqs, unsigned long count_arg, unsigned long ud
 
 // ---- update_va_mapping ------------------------------------------------------------------------------
 
-// The entry for va in the table that e points to. By another vCPU's doing that can be any page by
-// now, so nothing is believed until the L1 table is locked.
-static inline uint64_t next_entry(uint64_t e, unsigned long va, unsigned int shift)
-{
-    uint64_t mfn = pte_mfn(e).v;
-
-    if (unlikely(!(e & PTE_P) || mfn >= max_mfn))
-        return 0;
-    return word_probe((const uint64_t *)mfn_to_virt(MFN(mfn)) + ((va >> shift) & 511));
-}
-
 static inline uint64_t *slot_lock(struct vcpu *v, unsigned long va, struct frame **table)
 {
     uint64_t e = v->arch.kernel_l4 | PTE_P;
 
     if (unlikely(va - HYPERVISOR_HOLE_START < HYPERVISOR_HOLE_END - HYPERVISOR_HOLE_START))
         return NULL;
-    e = next_entry(e, va, L4_SHIFT);
-    e = next_entry(e, va, L3_SHIFT);
-    e = next_entry(e, va, L2_SHIFT);
+    e = mm_next_entry(e, va, L4_SHIFT);
+    e = mm_next_entry(e, va, L3_SHIFT);
+    e = mm_next_entry(e, va, L2_SHIFT);
     if (unlikely(!(e & PTE_P)))
         return NULL;
     return l1_slot_lock_maddr(v->domain, (e & PTE_ADDR_MASK) | ((va >> (L1_SHIFT - 3)) & 0xff8),

@@ -18,6 +18,17 @@ int __must_check l1_update(uint64_t *slot, uint64_t e, struct domain *owner,
 // The same, only if *slot is `old`, atomically: -EAGAIN when it is not.
 int __must_check l1_cmpxchg(uint64_t *slot, uint64_t old, uint64_t e, struct domain *owner);
 
+// The entry for va in the table that e points to. By another vCPU's doing that can be any page by
+// now, so nothing is believed until the L1 table is locked.
+static inline uint64_t mm_next_entry(uint64_t e, unsigned long va, unsigned int shift)
+{
+    uint64_t mfn = pte_mfn(e).v;
+
+    if (unlikely(!(e & PTE_P) || mfn >= max_mfn))
+        return 0;
+    return word_probe((const uint64_t *)mfn_to_virt(MFN(mfn)) + ((va >> shift) & 511));
+}
+
 // The L1 entry for va in v's guest kernel's address space, its table locked; NULL: there is none.
 uint64_t *l1_slot_lock(struct vcpu *v, unsigned long va, struct frame **table);
 // The L1 entry at a machine address, its table (which must be d's) locked; NULL: it is none.
