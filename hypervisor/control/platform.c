@@ -85,6 +85,3 @@ long hc_platform_op(unsigned long arg)
         return -EFAULT;
     return rc;
 }
-
-// Machine checks are logged on the hypervisor's console; there is no error record to fetch.
-long hc_mca(unsigned long arg) { return -ENOSYS; }

@@ -58,7 +58,7 @@ const struct hypercall hypercall_table[HYPERCALL_COUNT] = {
     [__HYPERVISOR_xenpmu_op]               = REFUSED("xenpmu_op", "no virtual performance counters"),
     [__HYPERVISOR_dm_op]                   = TO_COME("dm_op", "with fully virtualised guests"),
     [__HYPERVISOR_hypfs_op]                = TO_COME("hypfs_op", "with run-time parameters"),
-    [__HYPERVISOR_arch_0]                  = PV_PRIV("mca", hc_mca, 1),
+    [__HYPERVISOR_arch_0]                  = REFUSED("mca", "machine checks are logged; there is no error record to fetch"),
 };
 // clang-format on
 

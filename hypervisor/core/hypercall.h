@@ -53,7 +53,6 @@ long hc_sysctl(unsigned long arg);                                              
 long hc_platform_op(unsigned long arg);                                          // control/platform.c
 long hc_physdev_op(unsigned long cmd, unsigned long arg);                        // x86/cpu/physdev.c
 long hc_physdev_op_compat(unsigned long op);                                     // x86/cpu/physdev.c
-long hc_mca(unsigned long arg);                                                  // control/platform.c
 // x86/pv
 long hc_set_trap_table(unsigned long traps);
 long hc_mmu_update(unsigned long req, unsigned long count, unsigned long done, unsigned long dom);
