@@ -113,7 +113,7 @@ void domain_shutdown(struct domain *d, uint8_t code)
     spin_lock(&d->shutdown_lock);
     if (!d->shutting_down) {
         d->shutting_down = true;
-        d->shutdown_code = code;
+        d->shutdown_code = d->latched_code ? d->latched_code - 1 : code;
         for_each_vcpu (d, v)
             if (!v->paused_for_shutdown) {
                 v->paused_for_shutdown = true;
@@ -134,7 +134,7 @@ void domain_resume(struct domain *d)
     domain_pause(d);
     spin_lock(&d->shutdown_lock);
     d->shutting_down = d->shut_down = false;
-    d->shutdown_code = 0;
+    d->shutdown_code = d->latched_code = 0;
     for_each_vcpu (d, v)
         if (v->paused_for_shutdown) {
             v->paused_for_shutdown = false;

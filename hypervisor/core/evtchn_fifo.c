@@ -95,7 +95,8 @@ static struct fifo_queue *queue_of(struct domain *d, unsigned int vcpu, unsigned
 
 // The port is about to join another queue than last time. If it is still the old one's tail, that
 // queue is empty: no one must be linked behind the port there.
-static void leave_last_queue(struct domain *d, struct port *p, evtchn_port_t port, unsigned int vcpu)
+static void leave_last_queue(struct domain *d, struct port *p, evtchn_port_t port,
+                             unsigned int vcpu)
 {
     struct fifo_queue *q = queue_of(d, p->last_vcpu, p->last_priority);
     unsigned long flags;
@@ -123,8 +124,8 @@ static void link_event(struct vcpu *v, evtchn_port_t port, struct port *p, unsig
         WRITE_ONCE(control->head[priority], port);
     q->tail = port;
     spin_unlock_irqrestore(&q->lock, flags);
-    if (!appended && !(__atomic_fetch_or(&control->ready, 1u << priority, __ATOMIC_SEQ_CST) &
-                       (1u << priority)))
+    if (!appended &&
+        !(__atomic_fetch_or(&control->ready, 1u << priority, __ATOMIC_SEQ_CST) & (1u << priority)))
         evtchn_mark_upcall(v);
 }
 

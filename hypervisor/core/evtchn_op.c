@@ -169,8 +169,7 @@ long hc_event_channel_op(unsigned long cmd, unsigned long arg)
     }
     ret = subop_run(evtchn_ops, ARRAY_SIZE(evtchn_ops), cmd, (void *)arg, &buf, sizeof(buf));
     if (ret == -ERESTART)
-        return hypercall_continue(__HYPERVISOR_event_channel_op, 2,
-                                  (unsigned long[]){cmd, arg});
+        return hypercall_continue(__HYPERVISOR_event_channel_op, 2, (unsigned long[]){cmd, arg});
     return ret;
 }
 

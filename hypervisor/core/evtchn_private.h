@@ -30,16 +30,19 @@ enum port_state { // EVTCHNSTAT_* and one more
 
 struct port {
     spinlock_t lock;
-    uint8_t state;    // enum port_state
-    uint8_t consumer; // 1 + index of the hypervisor's notify function; 0: the guest's own port
-    uint8_t priority; // FIFO
-    uint8_t missed;   // FIFO: raised before its event word existed
-    uint16_t vcpu;    // whom it notifies
+    uint8_t state;      // enum port_state
+    uint8_t consumer;   // 1 + index of the hypervisor's notify function; 0: the guest's own port
+    uint8_t priority;   // FIFO
+    uint8_t missed;     // FIFO: raised before its event word existed
+    uint16_t vcpu;      // whom it notifies
     uint16_t last_vcpu; // FIFO: the queue it was linked to last
     uint8_t last_priority;
     union {
         domid_t unbound; // who may bind
-        struct { struct domain *d; evtchn_port_t port; } peer;
+        struct {
+            struct domain *d;
+            evtchn_port_t port;
+        } peer;
         uint32_t pirq;
         uint32_t virq;
     };
@@ -53,8 +56,8 @@ struct evtchn_domain {
     uint32_t max_port;   // highest port allowed by the toolstack
     uint32_t first_free; // no free port below
     uint32_t in_use;
-    uint32_t cursor; // of a reset or relinquish in progress
-    struct evtchn_fifo *fifo; // NULL: 2-level
+    uint32_t cursor;                                      // of a reset or relinquish in progress
+    struct evtchn_fifo *fifo;                             // NULL: 2-level
     unsigned long poll_mask[BITMAP_WORDS(MAX_VIRT_CPUS)]; // vCPUs that may be in SCHEDOP_poll
     struct port **groups[GROUPS];
     uint32_t *pirq_port[PIRQ_CHUNKS];
@@ -85,8 +88,7 @@ static inline uint32_t port_limit(const struct evtchn_domain *e)
 
 static inline bool virq_is_global(uint32_t virq)
 {
-    return virq != VIRQ_TIMER && virq != VIRQ_DEBUG && virq != VIRQ_XENOPROF &&
-           virq != VIRQ_XENPMU;
+    return virq != VIRQ_TIMER && virq != VIRQ_DEBUG && virq != VIRQ_XENOPROF && virq != VIRQ_XENPMU;
 }
 
 // v has events to look at.

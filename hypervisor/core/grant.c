@@ -168,7 +168,7 @@ static void restore_reserved(struct grant_table *t, const grant_entry_v1_t *save
         } else {
             grant_entry_v2_t *e = (grant_entry_v2_t *)t->shared[0] + ref;
 
-            e->hdr.flags = saved[ref].flags & (uint16_t)~(GTF_reading | GTF_writing);
+            e->hdr.flags = saved[ref].flags & (uint16_t) ~(GTF_reading | GTF_writing);
             e->hdr.domid = saved[ref].domid;
             e->full_page.frame = saved[ref].frame;
         }

@@ -48,8 +48,8 @@ static int16_t acquire_transitive(struct copy_side *s, struct domain *granter, g
     struct domain *owner;
     domid_t next_domain;
     grant_ref_t next_ref;
-    int16_t rc = grant_acquire_transitive(granter, ref, current->domain, s->write, &next_domain,
-                                          &next_ref);
+    int16_t rc =
+        grant_acquire_transitive(granter, ref, current->domain, s->write, &next_domain, &next_ref);
 
     if (rc)
         return rc;

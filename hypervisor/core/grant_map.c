@@ -133,8 +133,7 @@ static int16_t map_grant(struct domain *granter, struct gnttab_map_grant_ref *op
         rc = arch_grant_map(v, op->host_addr, use.frame, op->flags, 0);
     if (!rc) {
         op->dev_bus_addr = use.frame.v << PAGE_SHIFT;
-        __atomic_store_n(&m->flags,
-                         op->flags & (MAP_KINDS | GNTMAP_readonly | GNTMAP_contains_pte),
+        __atomic_store_n(&m->flags, op->flags & (MAP_KINDS | GNTMAP_readonly | GNTMAP_contains_pte),
                          __ATOMIC_RELEASE);
         return GNTST_okay;
     }
@@ -175,7 +174,7 @@ struct pending_unmap {
     mfn_t frame;
     uint32_t ref;
     grant_handle_t handle;
-    uint8_t kinds; // MAP_KINDS bits that end
+    uint8_t kinds;        // MAP_KINDS bits that end
     bool io, write, last; // last: the handle ends as well
 };
 
@@ -297,8 +296,8 @@ int grant_op_unmap_and_replace(void *arg)
 {
     struct gnttab_unmap_and_replace *op = arg;
 
-    op->status = op->host_addr ? unmap_one(op->handle, op->host_addr, 0, op->new_addr)
-                               : GNTST_bad_virt_addr;
+    op->status =
+        op->host_addr ? unmap_one(op->handle, op->host_addr, 0, op->new_addr) : GNTST_bad_virt_addr;
     return 0;
 }
 

@@ -175,8 +175,7 @@ static int grant_op_swap_grant_ref(void *arg)
     if (!t || op->ref_a >= grant_entries(t) || op->ref_b >= grant_entries(t))
         op->status = GNTST_bad_gntref;
     else
-        op->status = op->ref_a == op->ref_b ? GNTST_okay
-                                            : swap_entries(t, op->ref_a, op->ref_b);
+        op->status = op->ref_a == op->ref_b ? GNTST_okay : swap_entries(t, op->ref_a, op->ref_b);
     return 0;
 }
 

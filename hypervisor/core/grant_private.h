@@ -11,8 +11,8 @@
 // writable, a use of it as FRAME_TYPE_WRITABLE. The guest's page table entries hold none.
 //
 // Locks: a table's lock covers growth and the version; an active entry's lock covers its pins and
-// the state of mappings made through it. Table before active; two active entries of a table in order
-// of reference; never two domains' at once. The maptrack lock comes last.
+// the state of mappings made through it. Table before active; two active entries of a table in
+// order of reference; never two domains' at once. The maptrack lock comes last.
 #pragma once
 
 #include "core/grant.h"
@@ -28,10 +28,10 @@
 
 struct active {
     spinlock_t lock;
-    domid_t domid;  // who uses it
-    bool io;        // I/O memory: no references
-    bool transitive; // leads to another domain's grant (copies only)
-    uint16_t start, length; // bytes that may be copied
+    domid_t domid;             // who uses it
+    bool io;                   // I/O memory: no references
+    bool transitive;           // leads to another domain's grant (copies only)
+    uint16_t start, length;    // bytes that may be copied
     uint32_t readers, writers; // pins
     mfn_t frame;
 };
@@ -88,9 +88,8 @@ int __must_check grant_set_version(struct domain *d, uint32_t version);
 int16_t grant_acquire(struct domain *granter, grant_ref_t ref, const struct domain *user,
                       bool write, struct grant_use *out);
 // The same for a grant that passes on another domain's: which one.
-int16_t grant_acquire_transitive(struct domain *granter, grant_ref_t ref,
-                                 const struct domain *user, bool write, domid_t *next_domain,
-                                 grant_ref_t *next_ref);
+int16_t grant_acquire_transitive(struct domain *granter, grant_ref_t ref, const struct domain *user,
+                                 bool write, domid_t *next_domain, grant_ref_t *next_ref);
 void grant_release(struct domain *granter, grant_ref_t ref, bool write);
 // References on a granted frame / back.
 bool grant_get_frame_refs(const struct domain *owner, mfn_t frame, bool write);

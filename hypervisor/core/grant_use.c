@@ -46,7 +46,7 @@ static int16_t mark_v2(uint32_t *header, uint16_t *status, const struct wish *w)
     old = __atomic_fetch_or(status, set, __ATOMIC_SEQ_CST);
     if (header_permits(READ_ONCE(*header), w))
         return GNTST_okay;
-    __atomic_fetch_and(status, (uint16_t)~(set & ~old), __ATOMIC_SEQ_CST);
+    __atomic_fetch_and(status, (uint16_t) ~(set & ~old), __ATOMIC_SEQ_CST);
     return GNTST_bad_gntref;
 }
 
@@ -79,16 +79,16 @@ static int16_t fill_active(struct domain *granter, struct active *a, grant_ref_t
         }
     }
     a->io = !mfn_valid(a->frame);
-    if (a->io && (mfn_is_ram(a->frame) ||
-                  !rangeset_contains(granter->iomem_caps, a->frame.v, a->frame.v)))
+    if (a->io &&
+        (mfn_is_ram(a->frame) || !rangeset_contains(granter->iomem_caps, a->frame.v, a->frame.v)))
         return GNTST_bad_page;
     return GNTST_okay;
 }
 
 static void unmark(const struct grant_table *t, grant_ref_t ref, const struct active *a)
 {
-    uint16_t clear = (uint16_t)((a->writers ? 0 : GTF_writing) |
-                                (a->writers | a->readers ? 0 : GTF_reading));
+    uint16_t clear =
+        (uint16_t)((a->writers ? 0 : GTF_writing) | (a->writers | a->readers ? 0 : GTF_reading));
 
     if (clear)
         __atomic_fetch_and(grant_status(t, ref), (uint16_t)~clear, __ATOMIC_SEQ_CST);
@@ -155,9 +155,8 @@ int16_t grant_acquire(struct domain *granter, grant_ref_t ref, const struct doma
     return acquire(granter, ref, &w, out);
 }
 
-int16_t grant_acquire_transitive(struct domain *granter, grant_ref_t ref,
-                                 const struct domain *user, bool write, domid_t *next_domain,
-                                 grant_ref_t *next_ref)
+int16_t grant_acquire_transitive(struct domain *granter, grant_ref_t ref, const struct domain *user,
+                                 bool write, domid_t *next_domain, grant_ref_t *next_ref)
 {
     const struct wish w = {.user = user, .type = GTF_transitive, .write = write};
     const grant_entry_v2_t *e;

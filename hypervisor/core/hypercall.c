@@ -6,6 +6,7 @@
 #include "core/sched.h"
 #include "core/softirq.h"
 
+// clang-format off
 // A handler takes as many of the six register arguments as it has; the rest are ignored.
 #define FN(f)                ((hypercall_fn_t *)(void *)(f))
 #define PV(name, fn, n)      {name, {[ABI_PV64] = FN(fn)}, n, WHO_ANY}
@@ -14,7 +15,6 @@
 #define REFUSED(name, why)   {name, {NULL}, 0, WHO_ANY}
 #define TO_COME(name, why)   {name, {NULL}, 0, WHO_ANY}
 
-// clang-format off
 const struct hypercall hypercall_table[HYPERCALL_COUNT] = {
     [__HYPERVISOR_set_trap_table]          = PV("set_trap_table", hc_set_trap_table, 1),
     [__HYPERVISOR_mmu_update]              = PV("mmu_update", hc_mmu_update, 4),
@@ -64,7 +64,7 @@ const struct hypercall hypercall_table[HYPERCALL_COUNT] = {
 
 DEFINE_PER_CPU(uint64_t[HYPERCALL_COUNT], hypercall_counts);
 
-static __noinline long hypercall_unknown(unsigned long nr)
+long hypercall_unknown(unsigned long nr)
 {
     static DECLARE_BITMAP(seen, HYPERCALL_COUNT);
     unsigned long bit = nr < HYPERCALL_COUNT ? nr : 0;
@@ -74,26 +74,6 @@ static __noinline long hypercall_unknown(unsigned long nr)
                   nr < HYPERCALL_COUNT && hypercall_table[bit].name ? hypercall_table[bit].name
                                                                     : "unknown");
     return -ENOSYS;
-}
-
-long hypercall_dispatch(enum hypercall_abi abi, unsigned long nr, unsigned long a1,
-                        unsigned long a2, unsigned long a3, unsigned long a4, unsigned long a5,
-                        unsigned long a6)
-{
-    const struct hypercall *h;
-    hypercall_fn_t *fn;
-
-    if (unlikely(nr >= HYPERCALL_COUNT))
-        return hypercall_unknown(nr);
-    nr = index_nospec(nr, HYPERCALL_COUNT);
-    h = &hypercall_table[nr];
-    this_cpu(hypercall_counts)[nr]++;
-    fn = h->fn[abi];
-    if (unlikely(!fn))
-        return hypercall_unknown(nr);
-    if (unlikely(h->who == WHO_PRIVILEGED) && !current->domain->is_control)
-        return -EPERM;
-    return fn(a1, a2, a3, a4, a5, a6);
 }
 
 long hypercall_continue(unsigned long nr, unsigned int nargs, const unsigned long *args)

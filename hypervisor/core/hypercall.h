@@ -23,36 +23,53 @@ struct hypercall {
 extern const struct hypercall hypercall_table[HYPERCALL_COUNT];
 DECLARE_PER_CPU(uint64_t[HYPERCALL_COUNT], hypercall_counts);
 
-// PV entry (assembly) and multicall come here: bounds, counters, access, call. Interrupts on.
-long hypercall_dispatch(enum hypercall_abi abi, unsigned long nr, unsigned long a1,
-                        unsigned long a2, unsigned long a3, unsigned long a4, unsigned long a5,
-                        unsigned long a6);
+// nr is not in the table, or not for this ABI: logged once, -ENOSYS.
+long hypercall_unknown(unsigned long nr);
+
+// THE way to a handler, for entries and multicall: bounds, counter, access, call. Interrupts on.
+static __always_inline long hypercall_dispatch(enum hypercall_abi abi, unsigned long nr,
+                                               unsigned long a1, unsigned long a2,
+                                               unsigned long a3, unsigned long a4,
+                                               unsigned long a5, unsigned long a6)
+{
+    if (unlikely(nr >= HYPERCALL_COUNT))
+        return hypercall_unknown(nr);
+    nr = index_nospec(nr, HYPERCALL_COUNT);
+    const struct hypercall *h = &hypercall_table[nr];
+    hypercall_fn_t *fn = h->fn[abi];
+    this_cpu(hypercall_counts)[nr]++;
+    if (unlikely(!fn))
+        return hypercall_unknown(nr);
+    if (unlikely(h->who == WHO_PRIVILEGED) && !current->domain->is_control)
+        return -EPERM;
+    return fn(a1, a2, a3, a4, a5, a6);
+}
 
 // Ask that hypercall `nr` be run again with these arguments, after softirqs and guest events.
 // Return its result from the handler. In a multicall the rest of the batch is kept.
 long hypercall_continue(unsigned long nr, unsigned int nargs, const unsigned long *args);
 
 // All handlers, by file.
-long hc_xen_version(unsigned long cmd, unsigned long arg);                       // version.c
-long hc_console_io(unsigned long cmd, unsigned long count, unsigned long buf);   // console_io.c
-long hc_sched_op(unsigned long cmd, unsigned long arg);                          // sched_op.c
-long hc_sched_op_compat(unsigned long cmd, unsigned long arg);                   // sched_op.c
-long hc_set_timer_op(unsigned long timeout);                                     // sched_op.c
-long hc_vcpu_op(unsigned long cmd, unsigned long vcpu, unsigned long arg);       // vcpu_op.c
-long hc_event_channel_op(unsigned long cmd, unsigned long arg);                  // evtchn_op.c
-long hc_event_channel_op_compat(unsigned long op);                               // evtchn_op.c
+long hc_xen_version(unsigned long cmd, unsigned long arg);                         // version.c
+long hc_console_io(unsigned long cmd, unsigned long count, unsigned long buf);     // console_io.c
+long hc_sched_op(unsigned long cmd, unsigned long arg);                            // sched_op.c
+long hc_sched_op_compat(unsigned long cmd, unsigned long arg);                     // sched_op.c
+long hc_set_timer_op(unsigned long timeout);                                       // sched_op.c
+long hc_vcpu_op(unsigned long cmd, unsigned long vcpu, unsigned long arg);         // vcpu_op.c
+long hc_event_channel_op(unsigned long cmd, unsigned long arg);                    // evtchn_op.c
+long hc_event_channel_op_compat(unsigned long op);                                 // evtchn_op.c
 long hc_grant_table_op(unsigned long cmd, unsigned long ops, unsigned long count); // grant_op.c
-long hc_memory_op(unsigned long cmd, unsigned long arg);                         // memory_op.c
-long hc_multicall(unsigned long calls, unsigned long count);                     // multicall.c
-long hc_vm_assist(unsigned long cmd, unsigned long type);                        // version.c
-long hc_hvm_op(unsigned long op, unsigned long arg);                             // version.c
-long hc_callback_op(unsigned long cmd, unsigned long arg);                       // x86/pv/callback.c
-long hc_nmi_op(unsigned long cmd, unsigned long arg);                            // x86/pv/callback.c
-long hc_domctl(unsigned long arg);                                               // control/domctl.c
-long hc_sysctl(unsigned long arg);                                               // control/sysctl.c
-long hc_platform_op(unsigned long arg);                                          // control/platform.c
-long hc_physdev_op(unsigned long cmd, unsigned long arg);                        // x86/cpu/physdev.c
-long hc_physdev_op_compat(unsigned long op);                                     // x86/cpu/physdev.c
+long hc_memory_op(unsigned long cmd, unsigned long arg);                           // memory_op.c
+long hc_multicall(unsigned long calls, unsigned long count);                       // multicall.c
+long hc_vm_assist(unsigned long cmd, unsigned long type);                          // version.c
+long hc_hvm_op(unsigned long op, unsigned long arg);                               // version.c
+long hc_callback_op(unsigned long cmd, unsigned long arg); // x86/pv/callback.c
+long hc_nmi_op(unsigned long cmd, unsigned long arg);      // x86/pv/callback.c
+long hc_domctl(unsigned long arg);                         // control/domctl.c
+long hc_sysctl(unsigned long arg);                         // control/sysctl.c
+long hc_platform_op(unsigned long arg);                    // control/platform.c
+long hc_physdev_op(unsigned long cmd, unsigned long arg);  // x86/cpu/physdev.c
+long hc_physdev_op_compat(unsigned long op);               // x86/cpu/physdev.c
 // x86/pv
 long hc_set_trap_table(unsigned long traps);
 long hc_mmu_update(unsigned long req, unsigned long count, unsigned long done, unsigned long dom);

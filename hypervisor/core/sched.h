@@ -46,8 +46,8 @@ int __must_check sched_sysctl(struct xen_sysctl_scheduler_op *op);
 
 // Runstate of v as of now (with the running state's time added in).
 void vcpu_runstate_get(struct vcpu *v, vcpu_runstate_info_t *out);
-uint64_t vcpu_cpu_time(struct vcpu *v);      // ns in RUNSTATE_running
-uint64_t sched_idle_time(unsigned int cpu);  // ns
+uint64_t vcpu_cpu_time(struct vcpu *v);     // ns in RUNSTATE_running
+uint64_t sched_idle_time(unsigned int cpu); // ns
 
 // Arm v's single-shot timer (VIRQ_TIMER) on the CPU where it runs.
 void vcpu_set_singleshot(struct vcpu *v, stime_t deadline);

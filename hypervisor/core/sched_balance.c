@@ -72,7 +72,8 @@ unsigned int sched_choose_cpu(const struct vcpu *v)
     return bit_test(s->hard, last) ? last : sched_first_cpu(s);
 }
 
-// Someone on c's queue who may run on `cpu` and weighs at most max_weight; who likes it there first.
+// Someone on c's queue who may run on `cpu` and weighs at most max_weight; who likes it there
+// first.
 static struct sched_vcpu *find_movable(const struct sched_cpu *c, unsigned int cpu,
                                        uint32_t max_weight)
 {

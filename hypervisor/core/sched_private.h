@@ -23,7 +23,7 @@
 #define LATENCY_TARGET (12 * NS_PER_MS) // everyone on a queue runs about once in this time
 #define SLICE_MIN      (1500 * NS_PER_US)
 #define SLICE_MAX      (10 * NS_PER_MS)
-#define WAKE_BONUS     (3 * NS_PER_MS)  // virtual
+#define WAKE_BONUS     (3 * NS_PER_MS)   // virtual
 #define WAKE_MARGIN    (500 * NS_PER_US) // virtual; less of a lead does not preempt
 #define BALANCE_PERIOD (20 * NS_PER_MS)
 #define ROTATE_PERIOD  (100 * NS_PER_MS)
@@ -31,15 +31,15 @@
 struct sched_cpu {
     spinlock_t lock; // irqsave
     uint32_t cpu;
-    uint32_t queued;     // elements of the queue
-    uint32_t load;       // their weights
-    struct heap queue;   // struct sched_vcpu by virtual time
-    uint64_t min_vtime;  // never goes back; no one runs far before it
-    struct vcpu *curr;   // chosen to run; current until the switch is done
+    uint32_t queued;    // elements of the queue
+    uint32_t load;      // their weights
+    struct heap queue;  // struct sched_vcpu by virtual time
+    uint64_t min_vtime; // never goes back; no one runs far before it
+    struct vcpu *curr;  // chosen to run; current until the switch is done
     struct vcpu *idle;
-    struct vcpu *prev;   // whom the last switch left
-    stime_t charged;     // curr has been charged up to here
-    struct timer slice;  // end of curr's turn; off when no one else wants the CPU
+    struct vcpu *prev;  // whom the last switch left
+    stime_t charged;    // curr has been charged up to here
+    struct timer slice; // end of curr's turn; off when no one else wants the CPU
     stime_t balance_at, rotate_at;
     uint32_t balance_cursor;
 } __cacheline;
@@ -51,7 +51,7 @@ struct sched_vcpu {
     uint64_t inverse; // 256 << 24 / weight
     uint32_t weight;
     bool queued;
-    bool parked;    // out of budget, on the domain's list
+    bool parked; // out of budget, on the domain's list
     bool yielding;
     bool migrating; // wants another CPU as soon as it is off this one
     bool pinned;    // SCHEDOP_pin_override in force
@@ -76,8 +76,8 @@ struct sched_domain {
 };
 
 DECLARE_PER_CPU(struct sched_cpu, sched_cpu);
-extern unsigned long sched_idle_map[BITMAP_WORDS(MAX_CPUS)];     // idle and not claimed
-extern unsigned long sched_waiting_map[BITMAP_WORDS(MAX_CPUS)];  // someone is queued
+extern unsigned long sched_idle_map[BITMAP_WORDS(MAX_CPUS)];    // idle and not claimed
+extern unsigned long sched_waiting_map[BITMAP_WORDS(MAX_CPUS)]; // someone is queued
 
 static inline struct sched_vcpu *node_to_sched(struct heap_node *n)
 {

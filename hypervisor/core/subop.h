@@ -13,7 +13,10 @@ struct subop {
     uint8_t copy;
 };
 
-#define SUBOP(fn, type, copy) {fn, sizeof(type), copy}
+#define SUBOP(fn, type, copy)  \
+    {                          \
+        fn, sizeof(type), copy \
+    }
 
 // Copy in, call, copy out when it succeeded. buf holds the largest argument of the table.
 long subop_run(const struct subop *table, unsigned long count, unsigned long cmd, void *guest,

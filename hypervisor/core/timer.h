@@ -23,7 +23,10 @@ void timer_stop(struct timer *t);
 void timer_kill(struct timer *t);
 // Move to another CPU's queue, keeping its deadline.
 void timer_migrate(struct timer *t, unsigned int cpu);
-static inline bool timer_active(const struct timer *t) { return READ_ONCE(t->queued); }
+static inline bool timer_active(const struct timer *t)
+{
+    return READ_ONCE(t->queued);
+}
 
 void timer_cpu_init(unsigned int cpu); // heap for a CPU, before it runs timers
 void timer_softirq(void);              // SOFTIRQ_TIMER's action

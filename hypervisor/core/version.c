@@ -68,13 +68,11 @@ static int put_platform_parameters(void *arg)
     return guest_copy_to(arg, &p, sizeof(p));
 }
 
-long hc_xen_version(unsigned long cmd, unsigned long arg)
+static __noinline long version_text_or_data(unsigned long cmd, unsigned long arg)
 {
     void *p = (void *)arg;
 
     switch (cmd) {
-    case XENVER_version:
-        return VERSION_MAJOR << 16 | VERSION_MINOR;
     case XENVER_extraversion:
         return put_string(p, "-serai");
     case XENVER_compile_info:
@@ -100,10 +98,18 @@ long hc_xen_version(unsigned long cmd, unsigned long arg)
     }
 }
 
-#define ASSISTS_PV64                                                                               \
-    (1ull << VMASST_TYPE_4gb_segments | 1ull << VMASST_TYPE_4gb_segments_notify |                  \
-     1ull << VMASST_TYPE_writable_pagetables | 1ull << VMASST_TYPE_pae_extended_cr3 |              \
-     1ull << VMASST_TYPE_architectural_iopl | 1ull << VMASST_TYPE_runstate_update_flag |           \
+// Kernels ask for the version whenever they want to be told of pending events.
+long hc_xen_version(unsigned long cmd, unsigned long arg)
+{
+    if (likely(cmd == XENVER_version))
+        return VERSION_MAJOR << 16 | VERSION_MINOR;
+    return version_text_or_data(cmd, arg);
+}
+
+#define ASSISTS_PV64                                                                     \
+    (1ull << VMASST_TYPE_4gb_segments | 1ull << VMASST_TYPE_4gb_segments_notify |        \
+     1ull << VMASST_TYPE_writable_pagetables | 1ull << VMASST_TYPE_pae_extended_cr3 |    \
+     1ull << VMASST_TYPE_architectural_iopl | 1ull << VMASST_TYPE_runstate_update_flag | \
      1ull << VMASST_TYPE_m2p_strict)
 
 long hc_vm_assist(unsigned long cmd, unsigned long type)

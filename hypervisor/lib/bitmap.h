@@ -5,8 +5,8 @@
 
 #include "lib/types.h"
 
-#define BITS_PER_LONG    64
-#define BITMAP_WORDS(n)  DIV_ROUND_UP(n, BITS_PER_LONG)
+#define BITS_PER_LONG              64
+#define BITMAP_WORDS(n)            DIV_ROUND_UP(n, BITS_PER_LONG)
 #define DECLARE_BITMAP(name, bits) unsigned long name[BITMAP_WORDS(bits)]
 
 static inline bool bit_test(const unsigned long *m, unsigned int n)
@@ -56,5 +56,5 @@ unsigned int bitmap_weight(const unsigned long *m, unsigned int bits);
 unsigned int bitmap_next(const unsigned long *m, unsigned int bits, unsigned int start);
 unsigned int bitmap_next_zero(const unsigned long *m, unsigned int bits, unsigned int start);
 
-#define bitmap_for_each(n, m, bits)                                                                \
+#define bitmap_for_each(n, m, bits) \
     for ((n) = bitmap_next(m, bits, 0); (n) < (bits); (n) = bitmap_next(m, bits, (n) + 1))

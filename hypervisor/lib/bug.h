@@ -10,23 +10,23 @@ __noreturn void bug_report(const char *what, const char *file, int line);
 void warn_report(const char *what, const char *file, int line);
 
 #define BUG() bug_report("BUG", __FILE__, __LINE__)
-#define BUG_ON(c)                                                                                  \
-    do {                                                                                           \
-        if (unlikely(c))                                                                           \
-            bug_report("BUG: " #c, __FILE__, __LINE__);                                            \
+#define BUG_ON(c)                                       \
+    do {                                                \
+        if (unlikely(c))                                \
+            bug_report("BUG: " #c, __FILE__, __LINE__); \
     } while (0)
-#define WARN_ON(c)                                                                                 \
-    ({                                                                                             \
-        bool warn_c_ = (c);                                                                        \
-        if (unlikely(warn_c_))                                                                     \
-            warn_report("WARN: " #c, __FILE__, __LINE__);                                          \
-        warn_c_;                                                                                   \
+#define WARN_ON(c)                                        \
+    ({                                                    \
+        bool warn_c_ = (c);                               \
+        if (unlikely(warn_c_))                            \
+            warn_report("WARN: " #c, __FILE__, __LINE__); \
+        warn_c_;                                          \
     })
 #ifdef SERAI_DEBUG
-#define ASSERT(c)                                                                                  \
-    do {                                                                                           \
-        if (unlikely(!(c)))                                                                        \
-            bug_report("ASSERT: " #c, __FILE__, __LINE__);                                         \
+#define ASSERT(c)                                          \
+    do {                                                   \
+        if (unlikely(!(c)))                                \
+            bug_report("ASSERT: " #c, __FILE__, __LINE__); \
     } while (0)
 #else
 #define ASSERT(c) ((void)sizeof(c))

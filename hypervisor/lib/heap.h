@@ -18,11 +18,15 @@ struct heap {
     struct heap_node *root; // the minimum; NULL: empty
 };
 
-static inline bool heap_key_before(uint64_t a, uint64_t b) { return (int64_t)(a - b) < 0; }
+static inline bool heap_key_before(uint64_t a, uint64_t b)
+{
+    return (int64_t)(a - b) < 0;
+}
 
 // n must not be in a heap.
 void heap_insert(struct heap *h, struct heap_node *n, uint64_t key);
 // n must be in h.
 void heap_remove(struct heap *h, struct heap_node *n);
-// Walk all elements in no particular order: NULL to start, NULL at the end. The heap must not change.
+// Walk all elements in no particular order: NULL to start, NULL at the end. The heap must not
+// change.
 struct heap_node *heap_walk(const struct heap *h, struct heap_node *n);

@@ -9,7 +9,14 @@ struct output {
     size_t size, len; // len goes on counting when the buffer is full
 };
 
-enum { FLAG_LEFT = 1, FLAG_ZERO = 2, FLAG_PLUS = 4, FLAG_SPACE = 8, FLAG_ALT = 16, FLAG_UPPER = 32 };
+enum {
+    FLAG_LEFT = 1,
+    FLAG_ZERO = 2,
+    FLAG_PLUS = 4,
+    FLAG_SPACE = 8,
+    FLAG_ALT = 16,
+    FLAG_UPPER = 32
+};
 
 struct spec {
     unsigned int flags;
@@ -148,7 +155,10 @@ static void put_signed(struct output *o, const struct spec *sp, va_list *ap)
     uint64_t u = arg_unsigned(sp, ap);
     unsigned int shift = 64 - 8 * sp->length;
     int64_t v = (int64_t)(u << shift) >> shift;
-    const char *sign = v < 0 ? "-" : sp->flags & FLAG_PLUS ? "+" : sp->flags & FLAG_SPACE ? " " : "";
+    const char *sign = v < 0                    ? "-"
+                       : sp->flags & FLAG_PLUS  ? "+"
+                       : sp->flags & FLAG_SPACE ? " "
+                                                : "";
 
     put_number(o, sp, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, 10, sign);
 }

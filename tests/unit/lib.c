@@ -115,12 +115,12 @@ static void strings(void **state)
     assert_string_equal(buf, "abcdefg");
 }
 
-#define SAME(...)                                                                                  \
-    do {                                                                                           \
-        char ours_[200], libc_[200];                                                               \
-        int n_ = snprintf(libc_, sizeof(libc_), __VA_ARGS__);                                      \
-        assert_int_equal(hv_snprintf(ours_, sizeof(ours_), __VA_ARGS__), n_);                      \
-        assert_string_equal(ours_, libc_);                                                         \
+#define SAME(...)                                                             \
+    do {                                                                      \
+        char ours_[200], libc_[200];                                          \
+        int n_ = snprintf(libc_, sizeof(libc_), __VA_ARGS__);                 \
+        assert_int_equal(hv_snprintf(ours_, sizeof(ours_), __VA_ARGS__), n_); \
+        assert_string_equal(ours_, libc_);                                    \
     } while (0)
 
 static void formats(void **state)
@@ -251,8 +251,8 @@ static void heap_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(copies),  cmocka_unit_test(comparisons), cmocka_unit_test(strings),
-        cmocka_unit_test(formats), cmocka_unit_test(numbers),     cmocka_unit_test(bitmaps),
+        cmocka_unit_test(copies),     cmocka_unit_test(comparisons), cmocka_unit_test(strings),
+        cmocka_unit_test(formats),    cmocka_unit_test(numbers),     cmocka_unit_test(bitmaps),
         cmocka_unit_test(heap_order),
     };
 

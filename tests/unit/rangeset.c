@@ -64,7 +64,8 @@ static void agrees_with_flags(void **state)
     assert_non_null(r);
     srand(1);
     for (int round = 0; round < 20000; round++) {
-        uint64_t first = (uint64_t)rand() % SPACE, last = first + (uint64_t)rand() % (SPACE - first);
+        uint64_t first = (uint64_t)rand() % SPACE,
+                 last = first + (uint64_t)rand() % (SPACE - first);
         bool add = rand() & 1;
 
         if (rand() % 3 == 0)
