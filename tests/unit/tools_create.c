@@ -327,6 +327,25 @@ static void test_cancel(void **unused)
     serai_config_free(c);
 }
 
+/* Mappings may be left to the end of the process, but never while the guest runs. */
+static void test_exiting(void **unused)
+{
+    struct serai_create both = {.start = true, .exiting = true}, how = {.exiting = true};
+    struct serai_options opt = {.state_dir = state};
+    struct serai_config *c = config("a", NULL);
+    uint32_t id;
+
+    assert_int_equal(serai_domain_create(s, c, &both, &id, &err), -EINVAL);
+    assert_int_equal(fake_alive(), 1);
+    assert_int_equal(serai_domain_create(s, c, &how, &id, &err), 0);
+    assert_true(fake_mapped > 0 && fake_domain[id].paused);
+    serai_close(s);
+    assert_int_equal(fake_mapped, 0);
+    assert_int_equal(serai_open(&s, &opt, &err), 0);
+    assert_int_equal(serai_domain_destroy(s, id, &err), 0);
+    serai_config_free(c);
+}
+
 /* A record is about one domain, not about whoever gets its number next. */
 static void test_stale_record(void **unused)
 {
@@ -354,6 +373,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cpus_and_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_creator, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exiting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_record, setup, teardown),
     };
 

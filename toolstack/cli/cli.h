@@ -18,6 +18,7 @@ struct cli_command;
 
 struct cli {
     struct serai *s;
+    const char *state_dir; // NULL: the default
     const struct cli_command *command; // the one that runs
     bool colour;                       // standard output is a terminal that wants colours
 };
@@ -25,7 +26,7 @@ struct cli {
 struct cli_command {
     const char *name;
     const char *usage;   // arguments, one line
-    const char *summary; // one line
+    const char *summary; // one line; NULL: not for people, not listed
     const char *help;    // options and remarks, may be ""
     int (*run)(struct cli *cli, int argc, char **argv);
     bool offline; // works without a hypervisor
@@ -52,6 +53,7 @@ int cli_console_run(struct cli *cli, int fd);
 
 // Verbs, by file.
 int cmd_create(struct cli *cli, int argc, char **argv);
+int cmd_create_finish(struct cli *cli, int argc, char **argv);
 int cmd_list(struct cli *cli, int argc, char **argv);
 int cmd_domid(struct cli *cli, int argc, char **argv);
 int cmd_pause(struct cli *cli, int argc, char **argv);

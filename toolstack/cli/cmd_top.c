@@ -113,7 +113,8 @@ static void top_table(const struct top *t, const struct serai_host *h,
         table_cell(&table, colour, "%s", top_bar(percent / 100 / cpus, bar));
     }
     printf("%u CPUs %.0f%% busy, %zu domains, memory %llu of %llu MB free\n", h->nr_cpus,
-           busy / cpus, count, (unsigned long long)(h->free_pages / PAGES_PER_MB),
+           busy / cpus > 100 ? 100 : busy / cpus, count,
+           (unsigned long long)(h->free_pages / PAGES_PER_MB),
            (unsigned long long)(h->total_pages / PAGES_PER_MB));
     table_print(&table, stdout);
 }

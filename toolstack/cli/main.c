@@ -62,6 +62,7 @@ static const struct cli_command commands[] = {
     {"dmesg", "[-c]", "show the hypervisor's messages", "  -c, --clear   empty them afterwards\n",
      cmd_dmesg, false},
     {"debug-keys", "KEYS", "type keys at the hypervisor's console", "", cmd_debug_keys, false},
+    {"create-finish", "ID NAME [start] [console] [quiet]", NULL, "", cmd_create_finish, false},
     {"help", "[VERB]", "show this, or one verb's options", "", cmd_help, true},
 };
 
@@ -73,7 +74,8 @@ static const struct cli_command *command_find(const char *name, const char **hin
     for (size_t i = 0; i < COMMANDS; i++) {
         if (!strcmp(commands[i].name, name))
             return &commands[i];
-        suggest_offer(&s, commands[i].name);
+        if (commands[i].summary)
+            suggest_offer(&s, commands[i].name);
     }
     *hint = s.best;
     return NULL;
@@ -83,13 +85,15 @@ static void print_overview(FILE *to)
 {
     fprintf(to, "usage: serai [--state-dir DIR] VERB ...\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
+        if (commands[i].summary)
+            fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
     fprintf(to, "\nserai VERB --help tells more about one. Manual: serai(1), serai.cfg(5).\n");
 }
 
 void cli_print_help(const struct cli_command *c, FILE *to)
 {
-    fprintf(to, "usage: serai %s %s\n%s\n%s", c->name, c->usage, c->summary, c->help);
+    fprintf(to, "usage: serai %s %s\n%s\n%s", c->name, c->usage, c->summary ? c->summary : "",
+            c->help);
 }
 
 static int unknown_verb(const char *name, const char *hint)
@@ -233,14 +237,15 @@ int main(int argc, char **argv)
     }
 
     struct cli cli = {.command = c,
+                      .state_dir = open.state_dir,
                       .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") &&
                                 strcmp(getenv("TERM") ? getenv("TERM") : "dumb", "dumb") != 0};
     struct serai_error err;
     if (!c->offline && serai_open(&cli.s, &open, &err))
         return cli_fail(&err);
     optind = 0;
+    // What the handle holds is left to the end of the process, which is near: see cmd_create.c.
     int code = c->run(&cli, argc, argv);
-    serai_close(cli.s);
     if (fflush(stdout) || ferror(stdout)) {
         log_error("cannot write to standard output");
         return CLI_FAILED;

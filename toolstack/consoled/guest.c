@@ -12,7 +12,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { GUEST_BURST_SECONDS = 4, GUEST_PAUSE_MS = 50 };
+// An event costs as much as some bytes, so that a guest cannot flood us with empty ones.
+enum { GUEST_BURST_SECONDS = 4, GUEST_PAUSE_MS = 50, GUEST_EVENT_COST = 64 };
 
 struct guest *guest_find(struct consoled *d, uint32_t id)
 {
@@ -54,6 +55,7 @@ static bool guest_drain(struct guest *g, bool unlimited)
     char bytes[sizeof(g->ring->out)];
     bool any = false;
     guest_refill(g);
+    g->tokens -= GUEST_EVENT_COST;
     // At most some rounds per event: a guest that writes while we read must not keep us here.
     for (unsigned round = 0; round < 16; round++) {
         if (g->tokens <= 0 && !unlimited) {

@@ -396,8 +396,12 @@ int build_pv(struct build_pv *b, struct serai_error *err)
         ret = pv_step(&pv, "start", 100, err);
     if (!ret)
         b->console = (struct serai_console){pv.frames[pv.layout.console.pfn], b->console_port};
-    for (unsigned i = 0; i < PV_WINDOWS && (ret || !b->exiting); i++)
-        pv_unmap(&pv, i);
+    for (unsigned i = 0; i < PV_WINDOWS; i++) {
+        if (ret || !b->exiting)
+            pv_unmap(&pv, i);
+        else if (pv.window[i].at)
+            serai_leave_mapping(b->s, pv.window[i].at, pv.window[i].count);
+    }
     free(pv.frames);
     return ret;
 }

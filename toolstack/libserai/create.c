@@ -198,6 +198,8 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
     static const struct serai_create paused;
     struct create m = {.s = s, .config = *c};
     int fd = -1;
+    if (how && how->start && how->exiting)
+        return err_set(err, -EINVAL, "a guest cannot be started while it is mapped");
     int ret = config_validate(c, err);
     if (!ret)
         ret = create_uuid(&m, err);

@@ -91,10 +91,22 @@ int serai_open(struct serai **out, const struct serai_options *opt, struct serai
     return 0;
 }
 
+void serai_leave_mapping(struct serai *s, void *at, size_t pages)
+{
+    if (s->nr_left == LEFT_MAX) {
+        xenforeignmemory_unmap(s->memory, at, pages);
+        return;
+    }
+    s->left[s->nr_left].at = at;
+    s->left[s->nr_left++].pages = pages;
+}
+
 void serai_close(struct serai *s)
 {
     if (!s)
         return;
+    for (unsigned i = 0; i < s->nr_left; i++)
+        xenforeignmemory_unmap(s->memory, s->left[i].at, s->left[i].pages);
     if (s->memory)
         xenforeignmemory_close(s->memory);
     if (s->call)

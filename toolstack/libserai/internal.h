@@ -14,6 +14,8 @@
 
 enum { XC_PAGE_SIZE = 4096, XC_PAGE_SHIFT = 12 };
 
+enum { LEFT_MAX = 8 };
+
 struct serai {
     xencall_handle *call;
     xenforeignmemory_handle *memory;
@@ -23,6 +25,11 @@ struct serai {
     char *domain_dir;
     char *building_dir;
     char *socket;
+    struct {
+        void *at;
+        size_t pages;
+    } left[LEFT_MAX]; // mappings of a guest that are left to the end of the process
+    unsigned nr_left;
 };
 
 // Fills *err (may be NULL) and returns `code`, a negative errno number.
@@ -31,6 +38,8 @@ int err_set(struct serai_error *err, int code, const char *fmt, ...)
 // The same with ": <text of errno>" added.
 int err_sys(struct serai_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+// Leaves a mapping of guest frames to serai_close, or to the end of the process.
+void serai_leave_mapping(struct serai *s, void *at, size_t pages);
 void serai_note(struct serai *s, enum serai_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -215,9 +215,11 @@ typedef bool serai_progress_fn(void *ctx, const char *step, unsigned percent);
 
 struct serai_create {
     bool start; // unpause when everything is in place
-    // The process exits soon after: mappings of the guest are left to its end, where the
-    // kernel removes them at a fraction of the cost of doing it now. Until then the domain
-    // cannot disappear entirely.
+    // The process exits, or becomes another program, soon after: mappings of the guest are left
+    // to its end, where the kernel removes them at a fraction of the cost of doing it now. Until
+    // then (or serai_close) the guest must not run, because frames that are writable here cannot
+    // become its page tables or descriptor tables, and the domain cannot disappear entirely.
+    // Not together with `start`.
     bool exiting;
     serai_progress_fn *progress;
     void *progress_ctx;
