@@ -53,7 +53,7 @@ void trap_nmi(struct cpu_user_regs *regs);
 void trap_machine_check(struct cpu_user_regs *regs);
 __noreturn void trap_double_fault(struct cpu_user_regs *regs);
 void pv_on_exception(struct cpu_user_regs *regs);      // from ring 3, interrupts off
-void pv_hypercall(struct cpu_user_regs *regs);         // interrupts on
+long pv_hypercall(const struct cpu_user_regs *regs);   // interrupts on; the guest's RAX
 void pv_on_syscall(struct cpu_user_regs *regs);        // SYSCALL that the fast path left alone
 void pv_on_syscall32(struct cpu_user_regs *regs);
 void pv_on_sysenter(struct cpu_user_regs *regs);

@@ -19,6 +19,7 @@
 #define HOLE_TOP_BITS  0x1ffff0
 
 // Offsets in struct cpu_user_regs.
+#define R_RAX    80
 #define R_VECTOR 124
 #define R_RIP    128
 #define R_CS     136
@@ -139,6 +140,7 @@ hypercall:
     PUSH_SYSCALL_REGS
     sti
     CALL_WITH_FRAME pv_hypercall
+    movq %rax, 8 + R_RAX(%rsp)
 
 // Leave to the guest: rbx is the vCPU, the frame is at rsp + 8.
 pv_exit:

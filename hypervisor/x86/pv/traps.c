@@ -152,10 +152,11 @@ void pv_on_iret_fault(struct cpu_user_regs *regs) { deliver_failsafe(current); }
 
 // ---- entries by instruction ---------------------------------------------------------------------
 
-void pv_hypercall(struct cpu_user_regs *regs)
+// The result is for the guest's RAX; entry.S puts it there.
+long pv_hypercall(const struct cpu_user_regs *regs)
 {
-    regs->rax = hypercall_dispatch(ABI_PV64, regs->rax, regs->rdi, regs->rsi, regs->rdx, regs->r10,
-                                   regs->r8, regs->r9);
+    return hypercall_dispatch(ABI_PV64, regs->rax, regs->rdi, regs->rsi, regs->rdx, regs->r10,
+                              regs->r8, regs->r9);
 }
 
 void pv_on_syscall(struct cpu_user_regs *regs)
