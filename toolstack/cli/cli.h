@@ -18,7 +18,7 @@ struct cli_command;
 
 struct cli {
     struct serai *s;
-    const char *state_dir; // NULL: the default
+    const char *state_dir;             // NULL: the default
     const struct cli_command *command; // the one that runs
     bool colour;                       // standard output is a terminal that wants colours
 };
