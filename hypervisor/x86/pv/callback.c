@@ -72,8 +72,6 @@ static int set_callback(struct vcpu *v, unsigned int type, unsigned int flags, u
         v->arch.sysenter_masks_events = mask;
         return 0;
     case CALLBACKTYPE_nmi:
-        if (v->id != 0 || !v->domain->is_control)
-            return -EINVAL;
         v->arch.nmi_rip = addr;
         return 0;
     default:
@@ -137,6 +135,8 @@ long hc_nmi_op(unsigned long cmd, unsigned long arg)
     case XENNMI_register_callback:
         if (guest_copy_from(&c, (void *)arg, sizeof(c)))
             return -EFAULT;
+        if (current->id != 0 || !current->domain->is_control)
+            return -EINVAL; // the public header says so, unlike for callback_op
         return set_callback(current, CALLBACKTYPE_nmi, 0, c.handler_address);
     case XENNMI_unregister_callback:
         return callback_unregister(current, CALLBACKTYPE_nmi);

@@ -118,13 +118,10 @@ void pv_deliver_event(struct vcpu *v)
     pv_bounce(v, v->arch.event_rip, NULL, 0, true);
 }
 
-static void deliver_failsafe(struct vcpu *v)
+static void deliver_failsafe(struct vcpu *v, uint16_t ds, uint16_t es, uint16_t fs, uint16_t gs)
 {
-    uint16_t ds, es, fs, gs;
-
-    asm volatile("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3"
-                 : "=r"(ds), "=r"(es), "=r"(fs), "=r"(gs));
     const uint64_t extra[CALLBACK_FAILSAFE_WORDS] = {ds, es, fs, gs};
+
     if (!v->arch.failsafe_rip) {
         domain_crash(v->domain, "its segments or return address are bad: cs %#x ss %#x rip %#lx",
                      v->arch.regs->cs, v->arch.regs->ss, v->arch.regs->rip);
@@ -138,8 +135,10 @@ void pv_deliver_pending(struct vcpu *v)
 {
     uint8_t pending = __atomic_exchange_n(&v->arch.trap_pending, 0, __ATOMIC_SEQ_CST);
 
+    // The guest compares the selectors of the frame with what is loaded: those that differ could
+    // not be loaded again when it was switched in.
     if (pending & TRAP_PENDING_FAILSAFE)
-        deliver_failsafe(v);
+        deliver_failsafe(v, v->arch.ds, v->arch.es, v->arch.fs, v->arch.gs);
     if (pending & TRAP_PENDING_NMI) {
         unsigned long target = v->arch.nmi_rip ? v->arch.nmi_rip
                                                : v->arch.traps[TRAP_NMI].address;
@@ -148,15 +147,24 @@ void pv_deliver_pending(struct vcpu *v)
     }
 }
 
-void pv_on_iret_fault(struct cpu_user_regs *regs) { deliver_failsafe(current); }
+void pv_on_iret_fault(struct cpu_user_regs *regs)
+{
+    uint16_t ds, es, fs, gs;
+
+    asm volatile("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3"
+                 : "=r"(ds), "=r"(es), "=r"(fs), "=r"(gs));
+    deliver_failsafe(current, ds, es, fs, gs);
+}
 
 // ---- entries by instruction ---------------------------------------------------------------------
 
 // The result is for the guest's RAX; entry.S puts it there.
 long pv_hypercall(const struct cpu_user_regs *regs)
 {
-    return hypercall_dispatch(ABI_PV64, regs->rax, regs->rdi, regs->rsi, regs->rdx, regs->r10,
-                              regs->r8, regs->r9);
+    hypercall_fn_t *fn = hypercall_handler(ABI_PV64, regs->rax);
+
+    barrier(); // arguments are loaded where they belong, not before and moved
+    return fn(regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9);
 }
 
 void pv_on_syscall(struct cpu_user_regs *regs)

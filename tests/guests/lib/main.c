@@ -73,6 +73,7 @@ void guest_start(void)
     hc_update_va_mapping((unsigned long)shared_page, start_info->shared_info | PTE_RW_DATA,
                          UVMF_INVLPG);
     shared_info = (shared_info_t *)shared_page;
+    memset(shared_info->evtchn_mask, 0xff, sizeof(shared_info->evtchn_mask));
     mem_init();
     smp_init();
     console_init();
