@@ -155,22 +155,26 @@ union evtchn_arg { // large enough for each
     uint64_t words[4];
 };
 
-long hc_event_channel_op(unsigned long cmd, unsigned long arg)
+static __noinline long run_other_op(unsigned long cmd, unsigned long arg)
 {
     union evtchn_arg buf;
     long ret;
 
-    if (likely(cmd == EVTCHNOP_send)) {
-        struct evtchn_send send;
-
-        if (unlikely(guest_copy_from(&send, (void *)arg, sizeof(send))))
-            return -EFAULT;
-        return evtchn_send(current->domain, send.port);
-    }
     ret = subop_run(evtchn_ops, ARRAY_SIZE(evtchn_ops), cmd, (void *)arg, &buf, sizeof(buf));
     if (ret == -ERESTART)
         return hypercall_continue(__HYPERVISOR_event_channel_op, 2, (unsigned long[]){cmd, arg});
     return ret;
+}
+
+long hc_event_channel_op(unsigned long cmd, unsigned long arg)
+{
+    struct evtchn_send send;
+
+    if (unlikely(cmd != EVTCHNOP_send))
+        return run_other_op(cmd, arg);
+    if (unlikely(guest_read32(&send.port, (void *)arg)))
+        return -EFAULT;
+    return evtchn_send(current->domain, send.port);
 }
 
 // Here the command number stands in memory, before the structure.

@@ -64,7 +64,19 @@ const struct hypercall hypercall_table[HYPERCALL_COUNT] = {
 
 DEFINE_PER_CPU(uint64_t[HYPERCALL_COUNT], hypercall_counts);
 
-long hypercall_unknown(unsigned long nr)
+static long not_there(unsigned long a1, unsigned long a2, unsigned long a3, unsigned long a4,
+                      unsigned long a5, unsigned long a6)
+{
+    return -ENOSYS;
+}
+
+static long not_permitted(unsigned long a1, unsigned long a2, unsigned long a3, unsigned long a4,
+                          unsigned long a5, unsigned long a6)
+{
+    return -EPERM;
+}
+
+hypercall_fn_t *hypercall_unknown(unsigned long nr)
 {
     static DECLARE_BITMAP(seen, HYPERCALL_COUNT);
     unsigned long bit = nr < HYPERCALL_COUNT ? nr : 0;
@@ -73,8 +85,10 @@ long hypercall_unknown(unsigned long nr)
         guest_log(current->domain, "hypercall %lu (%s) is not there: -ENOSYS", nr,
                   nr < HYPERCALL_COUNT && hypercall_table[bit].name ? hypercall_table[bit].name
                                                                     : "unknown");
-    return -ENOSYS;
+    return not_there;
 }
+
+hypercall_fn_t *hypercall_refused(void) { return not_permitted; }
 
 long hypercall_continue(unsigned long nr, unsigned int nargs, const unsigned long *args)
 {

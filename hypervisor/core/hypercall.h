@@ -23,26 +23,23 @@ struct hypercall {
 extern const struct hypercall hypercall_table[HYPERCALL_COUNT];
 DECLARE_PER_CPU(uint64_t[HYPERCALL_COUNT], hypercall_counts);
 
-// nr is not in the table, or not for this ABI: logged once, -ENOSYS.
-long hypercall_unknown(unsigned long nr);
+// Stand-ins for what is not in the table (logged once) or not for this domain.
+hypercall_fn_t *hypercall_unknown(unsigned long nr); // returns -ENOSYS
+hypercall_fn_t *hypercall_refused(void);             // returns -EPERM
 
-// THE way to a handler, for entries and multicall: bounds, counter, access, call. Interrupts on.
-static __always_inline long hypercall_dispatch(enum hypercall_abi abi, unsigned long nr,
-                                               unsigned long a1, unsigned long a2,
-                                               unsigned long a3, unsigned long a4,
-                                               unsigned long a5, unsigned long a6)
+// THE way to a handler, for entries and multicall: bounds, counter, access. Never NULL.
+static __always_inline hypercall_fn_t *hypercall_handler(enum hypercall_abi abi, unsigned long nr)
 {
     if (unlikely(nr >= HYPERCALL_COUNT))
         return hypercall_unknown(nr);
     nr = index_nospec(nr, HYPERCALL_COUNT);
     const struct hypercall *h = &hypercall_table[nr];
-    hypercall_fn_t *fn = h->fn[abi];
     this_cpu(hypercall_counts)[nr]++;
-    if (unlikely(!fn))
+    if (unlikely(!h->fn[abi]))
         return hypercall_unknown(nr);
     if (unlikely(h->who == WHO_PRIVILEGED) && !current->domain->is_control)
-        return -EPERM;
-    return fn(a1, a2, a3, a4, a5, a6);
+        return hypercall_refused();
+    return h->fn[abi];
 }
 
 // Ask that hypercall `nr` be run again with these arguments, after softirqs and guest events.

@@ -39,8 +39,8 @@ static int run_call(struct multicall_state *s, struct multicall_entry *guest)
     if (unlikely(c->op == __HYPERVISOR_iret))
         c->result = -ENOSYS;
     else
-        c->result = hypercall_dispatch(ABI_PV64, c->op, c->args[0], c->args[1], c->args[2],
-                                       c->args[3], c->args[4], c->args[5]);
+        c->result = hypercall_handler(ABI_PV64, c->op)(c->args[0], c->args[1], c->args[2],
+                                                       c->args[3], c->args[4], c->args[5]);
     if (unlikely(s->continued))
         return guest_copy_to(guest, c, sizeof(*c)) ? -EFAULT : -ERESTART;
     return guest_copy_to(&guest->result, &c->result, sizeof(c->result));

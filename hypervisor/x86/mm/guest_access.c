@@ -73,6 +73,23 @@ int guest_copy_from(void *dst, const void *gva, size_t size)
     return copy(dst, gva, size);
 }
 
+int guest_read32(uint32_t *dst, const void *gva)
+{
+    uint32_t value;
+    int rc = -EFAULT;
+
+    if (!range_ok((unsigned long)gva, sizeof(*dst)))
+        return -EFAULT;
+    asm volatile(ASM_STAC "1: movl (%[s]), %[v]\n"
+                          "xor %[rc], %[rc]\n"
+                          "9:\n" ASM_CLAC ASM_EXTABLE(1b, 9b)
+                 : [v] "=&r"(value), [rc] "+r"(rc)
+                 : [s] "r"(gva)
+                 : "memory", "cc");
+    *dst = value;
+    return rc;
+}
+
 int guest_copy_to(void *gva, const void *src, size_t size)
 {
     if (!range_ok((unsigned long)gva, size))
