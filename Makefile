@@ -21,7 +21,7 @@ HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c ve
              sched_queue.c sched_cap.c sched_balance.c sched_params.c sched_op.c vcpu_op.c \
              rangeset.c memory_op.c memory_exchange.c evtchn.c evtchn_2l.c evtchn_fifo.c \
              evtchn_op.c subop.c console_io.c grant.c grant_use.c grant_map.c grant_copy.c \
-             grant_op.c
+             grant_op.c evtchn_bind.c
 HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
 HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c acpi.c screen.c font.c

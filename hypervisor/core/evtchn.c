@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Ports: allocation, binding, sending, closing.
+// Ports: sending, allocation, life. Binding and closing: evtchn_bind.c.
 #include "core/evtchn_private.h"
 #include "core/hypercall.h"
 #include "core/sched.h"
 #include "memory/heap.h"
-
-#define PREEMPT_PORTS 64 // closed between two looks at the clock
 
 typedef void consumer_fn_t(struct vcpu *v, evtchn_port_t port);
 static consumer_fn_t *consumers[8];
@@ -37,46 +35,62 @@ static __noinline void wake_pollers(struct domain *d, evtchn_port_t port)
     }
 }
 
-void evtchn_raise(struct domain *d, evtchn_port_t port, struct port *p)
+static void notify_pollers(struct domain *d, const struct port *p)
 {
-    struct evtchn_domain *e = d->evtchn;
-    struct vcpu *v = d->vcpu[p->vcpu];
+    const struct evtchn_domain *e = d->evtchn;
 
-    if (e->fifo)
-        evtchn_fifo_set_pending(v, port, p);
-    else
-        evtchn_2l_set_pending(v, port);
     if (unlikely(READ_ONCE(e->poll_mask[0]) | READ_ONCE(e->poll_mask[1])))
-        wake_pollers(d, port);
+        wake_pollers(d, p->number);
 }
 
-int evtchn_send(struct domain *d, evtchn_port_t port)
+void evtchn_raise_2l(struct domain *d, struct port *p)
 {
-    struct port *p = port_lookup(d->evtchn, port), *peer;
+    struct vcpu *v = d->vcpu[p->vcpu];
+    uint32_t port = p->number;
+
+    if (!bit_test(d->shared_info->evtchn_mask, port) &&
+        !bit_test_and_set_atomic(&v->info->evtchn_pending_sel, port / BITS_PER_LONG))
+        evtchn_mark_upcall(v);
+    notify_pollers(d, p);
+}
+
+void evtchn_raise_fifo(struct domain *d, struct port *p)
+{
+    evtchn_fifo_set_pending(d->vcpu[p->vcpu], p->number, p);
+    notify_pollers(d, p);
+}
+
+static __noinline int send_locked(struct port *p)
+{
     int ret = 0;
 
-    if (unlikely(!p))
-        return -EINVAL;
     spin_lock(&p->lock);
-    switch (p->state) {
-    case PORT_INTERDOMAIN:
+    if (likely(p->state == PORT_INTERDOMAIN)) {
         // Our lock keeps the peer from going away.
-        peer = port_lookup(p->peer.d->evtchn, p->peer.port);
+        struct port *peer = p->peer.port;
+
         if (unlikely(peer->consumer))
-            consumers[peer->consumer - 1](p->peer.d->vcpu[peer->vcpu], p->peer.port);
+            consumers[peer->consumer - 1](p->peer.d->vcpu[peer->vcpu], peer->number);
         else
-            evtchn_raise(p->peer.d, p->peer.port, peer);
-        break;
-    case PORT_IPI:
-        evtchn_raise(d, port, p);
-        break;
-    case PORT_UNBOUND:
-        break; // dropped: nobody is there yet
-    default:
+            evtchn_raise(p->peer.d, peer);
+    } else if (p->state != PORT_UNBOUND) { // unbound: nobody is there yet, dropped
         ret = -EINVAL;
     }
     spin_unlock(&p->lock);
     return ret;
+}
+
+int evtchn_send(struct domain *d, evtchn_port_t port)
+{
+    struct port *p = port_lookup(d->evtchn, port);
+
+    if (unlikely(!p))
+        return -EINVAL;
+    if (READ_ONCE(p->state) != PORT_IPI)
+        return send_locked(p);
+    // Nothing of another domain's is needed: an event on a port that is being closed does no harm.
+    evtchn_raise(d, p);
+    return 0;
 }
 
 static void send_virq_port(struct vcpu *v, uint32_t virq)
@@ -90,7 +104,7 @@ static void send_virq_port(struct vcpu *v, uint32_t virq)
     flags = spin_lock_irqsave(&v->virq_lock);
     port = v->virq_port[virq];
     if (port)
-        evtchn_raise(v->domain, port, port_lookup(v->domain->evtchn, port));
+        evtchn_raise(v->domain, port_lookup(v->domain->evtchn, port));
     spin_unlock_irqrestore(&v->virq_lock, flags);
 }
 
@@ -144,7 +158,7 @@ static void forget_virq_handler(struct domain *d)
     }
 }
 
-static uint32_t *pirq_slot(const struct evtchn_domain *e, uint32_t pirq)
+uint32_t *evtchn_pirq_slot(const struct evtchn_domain *e, uint32_t pirq)
 {
     uint32_t *chunk;
 
@@ -156,11 +170,11 @@ static uint32_t *pirq_slot(const struct evtchn_domain *e, uint32_t pirq)
 
 void evtchn_send_pirq(struct domain *d, uint32_t pirq)
 {
-    uint32_t *slot = pirq_slot(d->evtchn, pirq);
+    uint32_t *slot = evtchn_pirq_slot(d->evtchn, pirq);
     evtchn_port_t port = slot ? READ_ONCE(*slot) : 0;
 
     if (port)
-        evtchn_raise(d, port, port_lookup(d->evtchn, port));
+        evtchn_raise(d, port_lookup(d->evtchn, port));
 }
 
 // ---- allocation ---------------------------------------------------------------------------------
@@ -179,15 +193,17 @@ static struct port *port_make(struct evtchn_domain *e, evtchn_port_t port)
         ports = heap_alloc_array(PORTS_PER_CHUNK, sizeof(struct port));
         if (!ports)
             return NULL;
-        for (unsigned int i = 0; i < PORTS_PER_CHUNK; i++)
+        for (unsigned int i = 0; i < PORTS_PER_CHUNK; i++) {
             spin_lock_init(&ports[i].lock);
+            ports[i].number = port / PORTS_PER_CHUNK * PORTS_PER_CHUNK + i;
+        }
         __atomic_store_n(chunk, ports, __ATOMIC_RELEASE);
     }
     return *chunk + port % PORTS_PER_CHUNK;
 }
 
 // Take the lowest free port: locked domain. 0 or -ENOSPC, -ENOMEM, -EINVAL (dying).
-static int port_alloc(struct domain *d, evtchn_port_t *out, struct port **out_port)
+int evtchn_port_alloc(struct domain *d, evtchn_port_t *out, struct port **out_port)
 {
     struct evtchn_domain *e = d->evtchn;
 
@@ -216,7 +232,7 @@ static int port_alloc(struct domain *d, evtchn_port_t *out, struct port **out_po
 }
 
 // The domain and, but for a port that was never shown to anyone, the port are locked.
-static void port_release(struct domain *d, evtchn_port_t port, struct port *p)
+void evtchn_port_release(struct domain *d, evtchn_port_t port, struct port *p)
 {
     struct evtchn_domain *e = d->evtchn;
 
@@ -230,7 +246,7 @@ static void port_release(struct domain *d, evtchn_port_t port, struct port *p)
         evtchn_2l_clear_pending(d, port);
 }
 
-static void set_state(struct port *p, enum port_state state)
+void evtchn_set_state(struct port *p, enum port_state state)
 {
     spin_lock(&p->lock);
     p->state = (uint8_t)state;
@@ -244,12 +260,12 @@ static int alloc_unbound(struct domain *d, domid_t remote, unsigned int vcpu, un
     int ret;
 
     spin_lock(&d->evtchn->lock);
-    ret = port_alloc(d, out, &p);
+    ret = evtchn_port_alloc(d, out, &p);
     if (!ret) {
         p->unbound = remote;
-        p->vcpu = (uint16_t)vcpu;
+        p->vcpu = (uint8_t)vcpu;
         p->consumer = (uint8_t)consumer;
-        set_state(p, PORT_UNBOUND);
+        evtchn_set_state(p, PORT_UNBOUND);
     }
     spin_unlock(&d->evtchn->lock);
     return ret;
@@ -277,353 +293,6 @@ int evtchn_alloc_xen(struct domain *d, unsigned int vcpu, domid_t remote,
     return alloc_unbound(d, remote, vcpu, i + 1, out);
 }
 
-// ---- binding ------------------------------------------------------------------------------------
-
-static void lock_two(struct domain *a, struct domain *b)
-{
-    if (a > b) {
-        struct domain *t = a;
-        a = b;
-        b = t;
-    }
-    spin_lock(&a->evtchn->lock);
-    if (a != b)
-        spin_lock(&b->evtchn->lock);
-}
-
-static void unlock_two(struct domain *a, struct domain *b)
-{
-    spin_unlock(&a->evtchn->lock);
-    if (a != b)
-        spin_unlock(&b->evtchn->lock);
-}
-
-static void lock_ports(struct port *a, struct port *b)
-{
-    spin_lock(a < b ? &a->lock : &b->lock);
-    if (a != b)
-        spin_lock(a < b ? &b->lock : &a->lock);
-}
-
-static void unlock_ports(struct port *a, struct port *b)
-{
-    spin_unlock(&a->lock);
-    if (a != b)
-        spin_unlock(&b->lock);
-}
-
-static int connect(struct domain *d, struct domain *rd, struct evtchn_bind_interdomain *op)
-{
-    struct port *rp = port_lookup(rd->evtchn, op->remote_port), *p;
-    int ret;
-
-    if (!rp || rp->state != PORT_UNBOUND || rp->unbound != d->id)
-        return -EINVAL;
-    ret = port_alloc(d, &op->local_port, &p);
-    if (ret)
-        return ret;
-    lock_ports(p, rp);
-    p->peer.d = rd;
-    p->peer.port = op->remote_port;
-    p->state = PORT_INTERDOMAIN;
-    rp->peer.d = d;
-    rp->peer.port = op->local_port;
-    rp->state = PORT_INTERDOMAIN;
-    // What the peer sent before is not lost.
-    evtchn_raise(d, op->local_port, p);
-    unlock_ports(p, rp);
-    return 0;
-}
-
-int evtchn_bind_interdomain(struct domain *d, struct evtchn_bind_interdomain *op)
-{
-    struct domain *rd = domain_get_by_any_id(op->remote_dom);
-    int ret;
-
-    if (!rd)
-        return -ESRCH;
-    if (!rd->evtchn) {
-        ret = -EINVAL;
-    } else {
-        lock_two(d, rd);
-        ret = connect(d, rd, op);
-        unlock_two(d, rd);
-    }
-    domain_put(rd);
-    return ret;
-}
-
-int evtchn_bind_virq(struct domain *d, struct evtchn_bind_virq *op)
-{
-    struct vcpu *v;
-    struct port *p;
-    int ret;
-
-    if (op->virq >= NR_VIRQS || (virq_is_global(op->virq) && op->vcpu))
-        return -EINVAL;
-    op->virq = (uint32_t)index_nospec(op->virq, NR_VIRQS);
-    v = domain_vcpu(d, op->vcpu);
-    if (!v)
-        return -ENOENT;
-    spin_lock(&d->evtchn->lock);
-    ret = v->virq_port[op->virq] ? -EEXIST : port_alloc(d, &op->port, &p);
-    if (!ret) {
-        p->virq = op->virq;
-        p->vcpu = (uint16_t)v->id;
-        set_state(p, PORT_VIRQ);
-        __atomic_store_n(&v->virq_port[op->virq], op->port, __ATOMIC_RELEASE);
-    }
-    spin_unlock(&d->evtchn->lock);
-    return ret;
-}
-
-int evtchn_bind_ipi(struct domain *d, struct evtchn_bind_ipi *op)
-{
-    struct vcpu *v = domain_vcpu(d, op->vcpu);
-    struct port *p;
-    int ret;
-
-    if (!v)
-        return -ENOENT;
-    spin_lock(&d->evtchn->lock);
-    ret = port_alloc(d, &op->port, &p);
-    if (!ret) {
-        p->vcpu = (uint16_t)v->id;
-        set_state(p, PORT_IPI);
-    }
-    spin_unlock(&d->evtchn->lock);
-    return ret;
-}
-
-// Reserve a port for the pirq and enter it in the table: an interrupt may come as soon as
-// arch_pirq_bind() has bound it.
-static int reserve_pirq_port(struct domain *d, uint32_t pirq, evtchn_port_t *port, struct port **p)
-{
-    struct evtchn_domain *e = d->evtchn;
-    uint32_t **chunk;
-    int ret;
-
-    if (pirq >= PIRQ_CHUNKS * PIRQS_PER_CHUNK)
-        return -EINVAL;
-    chunk = &e->pirq_port[index_nospec(pirq / PIRQS_PER_CHUNK, PIRQ_CHUNKS)];
-    if (!*chunk)
-        WRITE_ONCE(*chunk, heap_alloc_array(PIRQS_PER_CHUNK, sizeof(**chunk)));
-    if (!*chunk)
-        return -ENOMEM;
-    if ((*chunk)[pirq % PIRQS_PER_CHUNK])
-        return -EEXIST;
-    ret = port_alloc(d, port, p);
-    if (ret)
-        return ret;
-    (*p)->pirq = pirq;
-    (*p)->state = PORT_RESERVED;
-    __atomic_store_n(&(*chunk)[pirq % PIRQS_PER_CHUNK], *port, __ATOMIC_RELEASE);
-    return 0;
-}
-
-int evtchn_bind_pirq(struct domain *d, struct evtchn_bind_pirq *op)
-{
-    struct port *p;
-    int ret;
-
-    spin_lock(&d->evtchn->lock);
-    ret = reserve_pirq_port(d, op->pirq, &op->port, &p);
-    spin_unlock(&d->evtchn->lock);
-    if (ret)
-        return ret;
-    ret = arch_pirq_bind(d->vcpu[0], op->pirq, op->flags & BIND_PIRQ__WILL_SHARE);
-    spin_lock(&d->evtchn->lock);
-    if (ret) {
-        WRITE_ONCE(*pirq_slot(d->evtchn, op->pirq), 0);
-        port_release(d, op->port, p);
-    } else {
-        set_state(p, PORT_PIRQ);
-    }
-    spin_unlock(&d->evtchn->lock);
-    return ret;
-}
-
-int evtchn_bind_vcpu(struct domain *d, const struct evtchn_bind_vcpu *op)
-{
-    struct vcpu *v = domain_vcpu(d, op->vcpu);
-    struct port *p = port_lookup(d->evtchn, op->port);
-    int ret = 0;
-
-    if (!v)
-        return -ENOENT;
-    if (!p)
-        return -EINVAL;
-    spin_lock(&p->lock);
-    switch (p->state) {
-    case PORT_VIRQ:
-        if (!virq_is_global(p->virq)) {
-            ret = -EINVAL;
-            break;
-        }
-        WRITE_ONCE(p->vcpu, (uint16_t)v->id);
-        break;
-    case PORT_UNBOUND:
-    case PORT_INTERDOMAIN:
-    case PORT_PIRQ:
-        if (p->consumer)
-            ret = -EINVAL;
-        else
-            WRITE_ONCE(p->vcpu, (uint16_t)v->id);
-        break;
-    default:
-        ret = -EINVAL;
-    }
-    spin_unlock(&p->lock);
-    return ret;
-}
-
-int evtchn_set_priority(struct domain *d, const struct evtchn_set_priority *op)
-{
-    struct port *p = port_lookup(d->evtchn, op->port);
-    int ret = 0;
-
-    if (!d->evtchn->fifo)
-        return -ENOSYS;
-    if (!p || op->priority > EVTCHN_FIFO_PRIORITY_MIN)
-        return -EINVAL;
-    spin_lock(&p->lock);
-    if (p->state == PORT_FREE || p->state == PORT_RESERVED || p->consumer)
-        ret = -EINVAL;
-    else
-        WRITE_ONCE(p->priority, (uint8_t)op->priority);
-    spin_unlock(&p->lock);
-    return ret;
-}
-
-// ---- closing ------------------------------------------------------------------------------------
-
-static void unbind_virq(struct domain *d, struct port *p)
-{
-    struct vcpu *v = d->vcpu[virq_is_global(p->virq) ? 0 : p->vcpu];
-    unsigned long flags = spin_lock_irqsave(&v->virq_lock);
-
-    v->virq_port[p->virq] = 0;
-    spin_unlock_irqrestore(&v->virq_lock, flags);
-}
-
-// d (and for interdomain ports the peer's domain rd) locked.
-static void close_locked(struct domain *d, evtchn_port_t port, struct port *p, struct domain *rd)
-{
-    struct port *peer;
-
-    switch (p->state) {
-    case PORT_PIRQ:
-        WRITE_ONCE(*pirq_slot(d->evtchn, p->pirq), 0);
-        arch_pirq_unbind(d, p->pirq);
-        break;
-    case PORT_VIRQ:
-        unbind_virq(d, p);
-        break;
-    case PORT_INTERDOMAIN:
-        peer = port_lookup(rd->evtchn, p->peer.port);
-        lock_ports(p, peer);
-        peer->state = PORT_UNBOUND;
-        peer->unbound = d->id;
-        port_release(d, port, p);
-        unlock_ports(p, peer);
-        return;
-    default:
-        break;
-    }
-    spin_lock(&p->lock);
-    port_release(d, port, p);
-    spin_unlock(&p->lock);
-}
-
-// The port's peer domain with a reference and both domain locks held, or d's alone and NULL.
-static struct domain *lock_with_peer(struct domain *d, struct port *p)
-{
-    for (;;) {
-        struct domain *rd;
-
-        spin_lock(&d->evtchn->lock);
-        if (p->state != PORT_INTERDOMAIN)
-            return NULL;
-        // The peer's end is closed before its domain goes: while ours is bound it is there.
-        rd = p->peer.d;
-        if (!domain_get(rd)) {
-            spin_unlock(&d->evtchn->lock);
-            cpu_relax();
-            continue;
-        }
-        spin_unlock(&d->evtchn->lock);
-        lock_two(d, rd);
-        if (p->state == PORT_INTERDOMAIN && p->peer.d == rd)
-            return rd;
-        unlock_two(d, rd);
-        domain_put(rd);
-    }
-}
-
-int evtchn_close(struct domain *d, evtchn_port_t port, bool guest)
-{
-    struct port *p = port_lookup(d->evtchn, port);
-    struct domain *rd;
-    int ret = 0;
-
-    if (!p)
-        return -EINVAL;
-    rd = lock_with_peer(d, p);
-    if (p->state == PORT_FREE || p->state == PORT_RESERVED || (guest && p->consumer))
-        ret = -EINVAL;
-    else
-        close_locked(d, port, p, rd);
-    if (rd) {
-        unlock_two(d, rd);
-        domain_put(rd);
-    } else {
-        spin_unlock(&d->evtchn->lock);
-    }
-    return ret;
-}
-
-// Close all ports from the cursor on: 0 or -ERESTART.
-static int close_all(struct domain *d, bool guest)
-{
-    struct evtchn_domain *e = d->evtchn;
-    unsigned int done = 0;
-
-    for (evtchn_port_t port = e->cursor; port < EVTCHN_FIFO_NR_CHANNELS; port++) {
-        struct port *p = port_lookup(e, port);
-
-        if (!p) { // neither is the rest of its chunk there
-            port |= PORTS_PER_CHUNK - 1;
-            continue;
-        }
-        if (p->state == PORT_FREE)
-            continue;
-        if (evtchn_close(d, port, guest) == 0 && ++done % PREEMPT_PORTS == 0 &&
-            hypercall_preempt_check()) {
-            e->cursor = port + 1;
-            return -ERESTART;
-        }
-    }
-    e->cursor = 0;
-    return 0;
-}
-
-int evtchn_reset(struct domain *d)
-{
-    int ret;
-
-    if (d != current->domain && !READ_ONCE(d->controller_pauses))
-        return -EINVAL;
-    ret = close_all(d, true);
-    if (ret)
-        return ret;
-    spin_lock(&d->evtchn->lock);
-    // Only the domain itself knows that none of its vCPUs is using the queues.
-    if (d == current->domain && d->evtchn->fifo && d->evtchn->in_use == 0)
-        evtchn_fifo_destroy(d);
-    spin_unlock(&d->evtchn->lock);
-    return 0;
-}
-
 // ---- looking ------------------------------------------------------------------------------------
 
 int evtchn_status(struct domain *d, struct evtchn_status *op)
@@ -641,7 +310,7 @@ int evtchn_status(struct domain *d, struct evtchn_status *op)
         break;
     case PORT_INTERDOMAIN:
         op->u.interdomain.dom = p->peer.d->id;
-        op->u.interdomain.port = p->peer.port;
+        op->u.interdomain.port = p->peer.port->number;
         break;
     case PORT_PIRQ:
         op->u.pirq = p->pirq;
@@ -740,7 +409,7 @@ void evtchn_vcpu_destroy(struct vcpu *v)
 
 int evtchn_domain_relinquish(struct domain *d)
 {
-    int ret = close_all(d, false);
+    int ret = evtchn_close_all(d, false);
 
     if (ret)
         return ret;

@@ -2,17 +2,6 @@
 // The 2-level ABI: pending and mask bits in shared_info, one selector word per vCPU.
 #include "core/evtchn_private.h"
 
-void evtchn_2l_set_pending(struct vcpu *v, evtchn_port_t port)
-{
-    struct shared_info *s = v->domain->shared_info;
-
-    if (bit_test_and_set_atomic(s->evtchn_pending, port))
-        return;
-    if (!bit_test(s->evtchn_mask, port) &&
-        !bit_test_and_set_atomic(&v->info->evtchn_pending_sel, port / BITS_PER_LONG))
-        evtchn_mark_upcall(v);
-}
-
 void evtchn_2l_clear_pending(struct domain *d, evtchn_port_t port)
 {
     bit_clear_atomic(d->shared_info->evtchn_pending, port);

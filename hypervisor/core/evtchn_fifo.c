@@ -107,7 +107,7 @@ static void leave_last_queue(struct domain *d, struct port *p, evtchn_port_t por
             q->tail = 0;
         spin_unlock_irqrestore(&q->lock, flags);
     }
-    p->last_vcpu = (uint16_t)vcpu;
+    p->last_vcpu = (uint8_t)vcpu;
     p->last_priority = p->priority;
 }
 
@@ -254,7 +254,7 @@ int evtchn_fifo_expand(struct domain *d, const struct evtchn_expand_array *op)
             port |= PORTS_PER_CHUNK - 1;
         } else if (p->missed) {
             p->missed = 0;
-            evtchn_raise(d, port, p);
+            evtchn_raise(d, p);
         }
     }
     return 0;

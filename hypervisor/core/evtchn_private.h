@@ -30,24 +30,26 @@ enum port_state { // EVTCHNSTAT_* and one more
 
 struct port {
     spinlock_t lock;
-    uint8_t state;      // enum port_state
-    uint8_t consumer;   // 1 + index of the hypervisor's notify function; 0: the guest's own port
-    uint8_t priority;   // FIFO
-    uint8_t missed;     // FIFO: raised before its event word existed
-    uint16_t vcpu;      // whom it notifies
-    uint16_t last_vcpu; // FIFO: the queue it was linked to last
+    uint8_t state;     // enum port_state
+    uint8_t consumer;  // 1 + index of the hypervisor's notify function; 0: the guest's own port
+    uint8_t priority;  // FIFO
+    uint8_t missed;    // FIFO: raised before its event word existed
+    uint8_t vcpu;      // whom it notifies
+    uint8_t last_vcpu; // FIFO: the queue it was linked to last
     uint8_t last_priority;
+    uint32_t number; // its own
     union {
         domid_t unbound; // who may bind
         struct {
             struct domain *d;
-            evtchn_port_t port;
+            struct port *port;
         } peer;
         uint32_t pirq;
         uint32_t virq;
     };
 };
 _Static_assert(sizeof(struct port) == 32, "a chunk of ports is 1 KiB");
+_Static_assert(MAX_VIRT_CPUS <= 256, "vCPU numbers are kept in bytes");
 
 struct evtchn_fifo;
 
@@ -93,10 +95,6 @@ static inline bool virq_is_global(uint32_t virq)
 
 // v has events to look at.
 void evtchn_mark_upcall(struct vcpu *v);
-// The port is pending from now on; tell its vCPU if unmasked, and pollers.
-void evtchn_raise(struct domain *d, evtchn_port_t port, struct port *p);
-
-void evtchn_2l_set_pending(struct vcpu *v, evtchn_port_t port);
 void evtchn_2l_clear_pending(struct domain *d, evtchn_port_t port);
 bool evtchn_2l_is_pending(struct domain *d, evtchn_port_t port);
 bool evtchn_2l_is_masked(struct domain *d, evtchn_port_t port);
@@ -111,7 +109,31 @@ int __must_check evtchn_fifo_init_control(struct domain *d, struct evtchn_init_c
 int __must_check evtchn_fifo_expand(struct domain *d, const struct evtchn_expand_array *op);
 void evtchn_fifo_destroy(struct domain *d); // no port is in use; back to 2-level
 
-// evtchn.c: ports, for evtchn_op.c. 0 or -E.
+// The rest of evtchn_raise: for a bit that has just been set, and for FIFO.
+void evtchn_raise_2l(struct domain *d, struct port *p);
+void evtchn_raise_fifo(struct domain *d, struct port *p);
+
+// The port is pending from now on; tell its vCPU if unmasked, and pollers.
+static inline void evtchn_raise(struct domain *d, struct port *p)
+{
+    if (d->evtchn->fifo)
+        evtchn_raise_fifo(d, p);
+    else if (!bit_test_and_set_atomic(d->shared_info->evtchn_pending, p->number))
+        evtchn_raise_2l(d, p);
+}
+
+// evtchn.c: the table. The domain is locked.
+// Take the lowest free port: 0 or -ENOSPC, -ENOMEM, -EINVAL (dying).
+int __must_check evtchn_port_alloc(struct domain *d, evtchn_port_t *out, struct port **out_port);
+// The port is locked too, unless it was never shown to anyone.
+void evtchn_port_release(struct domain *d, evtchn_port_t port, struct port *p);
+void evtchn_set_state(struct port *p, enum port_state state);
+// Where the pirq's port stands; NULL: never bound.
+uint32_t *evtchn_pirq_slot(const struct evtchn_domain *e, uint32_t pirq);
+// evtchn_bind.c: close all ports from the cursor on. 0 or -ERESTART.
+int __must_check evtchn_close_all(struct domain *d, bool guest);
+
+// Ports, for evtchn_op.c. 0 or -E.
 int __must_check evtchn_bind_interdomain(struct domain *d, struct evtchn_bind_interdomain *op);
 int __must_check evtchn_bind_virq(struct domain *d, struct evtchn_bind_virq *op);
 int __must_check evtchn_bind_pirq(struct domain *d, struct evtchn_bind_pirq *op);

@@ -4,6 +4,8 @@
 #include "core/sched.h"
 #include "x86/arch/guest_access.h"
 
+_Static_assert(sizeof(struct multicall_entry) == 64, "guest_copy_from64 copies it");
+
 struct multicall_state {
     bool active, continued;
     struct multicall_entry call; // the one being run
@@ -32,7 +34,7 @@ static int run_call(struct multicall_state *s, struct multicall_entry *guest)
 {
     struct multicall_entry *c = &s->call;
 
-    if (unlikely(guest_copy_from(c, guest, sizeof(*c))))
+    if (unlikely(guest_copy_from64(c, guest)))
         return -EFAULT;
     s->continued = false;
     // A return to the guest from inside a batch would lose the rest of it.

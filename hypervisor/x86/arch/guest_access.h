@@ -11,6 +11,8 @@ int __must_check guest_copy_from(void *dst, const void *gva, size_t size);
 int __must_check guest_copy_to(void *gva, const void *src, size_t size);
 // The same for one aligned or unaligned 32-bit word; *dst is undefined after a failure.
 int __must_check guest_read32(uint32_t *dst, const void *gva);
+// The same for 64 bytes: an entry of a multicall.
+int __must_check guest_copy_from64(void *dst, const void *gva);
 int __must_check guest_clear(void *gva, size_t size);
 // NUL-terminated; -ENAMETOOLONG when it does not end within size bytes.
 int __must_check guest_copy_string_from(char *dst, const char *gva, size_t size);

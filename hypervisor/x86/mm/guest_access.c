@@ -73,6 +73,19 @@ int guest_copy_from(void *dst, const void *gva, size_t size)
     return copy(dst, gva, size);
 }
 
+int guest_copy_from64(void *dst, const void *gva)
+{
+    const void *src = gva;
+    unsigned long t;
+    int rc = -EFAULT;
+
+    if (!range_ok((unsigned long)gva, 64))
+        return -EFAULT;
+    COPY_WORDS(COPY_WORD(0) COPY_WORD(1) COPY_WORD(2) COPY_WORD(3) COPY_WORD(4) COPY_WORD(5)
+                   COPY_WORD(6) COPY_WORD(7));
+    return rc;
+}
+
 int guest_read32(uint32_t *dst, const void *gva)
 {
     uint32_t value;
