@@ -8,7 +8,9 @@
 // Reserved and allocated ranges, as frames [first, end), sorted and disjoint. Kept after boot:
 // sections that come online later leave them out.
 enum { MAX_RESERVED = 96 };
-static struct { uint64_t first, end; } reserved[MAX_RESERVED];
+static struct {
+    uint64_t first, end;
+} reserved[MAX_RESERVED];
 static unsigned int reserved_count;
 
 #define BOOT_LIMIT_FRAMES (4 * GiB >> PAGE_SHIFT) // what the boot page tables map

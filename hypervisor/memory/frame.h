@@ -18,16 +18,18 @@ struct domain;
 
 struct frame {
     union {
-        struct { uint32_t count, type; };
+        struct {
+            uint32_t count, type;
+        };
         uint64_t state;
     };
-    domid_t owner;    // DOMID_INVALID: nobody's; DOMID_IO: no RAM, a hole between RAM
-    uint16_t linear;  // page tables: linear uses; free: buddy order; heap: size class
-    uint32_t next;    // owner's page list / buddy free list, frame index; FRAME_NONE: end
+    domid_t owner;   // DOMID_INVALID: nobody's; DOMID_IO: no RAM, a hole between RAM
+    uint16_t linear; // page tables: linear uses; free: buddy order; heap: size class
+    uint32_t next;   // owner's page list / buddy free list, frame index; FRAME_NONE: end
     uint32_t prev;
     union {
-        uint32_t tlb_stamp; // when the last use as its type ended (type use count is 0)
-        struct {            // page tables in (in)validation
+        uint32_t tlb_stamp;         // when the last use as its type ended (type use count is 0)
+        struct {                    // page tables in (in)validation
             uint16_t entries_valid; // entries [0, n) hold references
             uint16_t partial;       // 1: entry n itself is partially (in)validated, holds a ref
         };
@@ -49,28 +51,34 @@ _Static_assert(sizeof(struct frame) == 24, "1 GiB of RAM is three 2 MiB pages of
 #define FRAME_FREE_DIRTY (1u << 1)
 
 // type word
-#define FRAME_TYPE_SHIFT     29
-#define FRAME_TYPE_NONE      (0u << FRAME_TYPE_SHIFT)
-#define FRAME_TYPE_L1        (1u << FRAME_TYPE_SHIFT)
-#define FRAME_TYPE_L2        (2u << FRAME_TYPE_SHIFT)
-#define FRAME_TYPE_L3        (3u << FRAME_TYPE_SHIFT)
-#define FRAME_TYPE_L4        (4u << FRAME_TYPE_SHIFT)
-#define FRAME_TYPE_SEGDESC   (5u << FRAME_TYPE_SHIFT)
-#define FRAME_TYPE_WRITABLE  (6u << FRAME_TYPE_SHIFT)
-#define FRAME_TYPE_SHARED    (7u << FRAME_TYPE_SHIFT)
-#define FRAME_TYPE_MASK      (7u << FRAME_TYPE_SHIFT)
-#define FRAME_PINNED         (1u << 28)
-#define FRAME_VALIDATED      (1u << 27)
-#define FRAME_PARTIAL        (1u << 26) // validation or invalidation stopped half-way
-#define FRAME_LOCKED         (1u << 25) // page table being changed (spin bit)
+#define FRAME_TYPE_SHIFT      29
+#define FRAME_TYPE_NONE       (0u << FRAME_TYPE_SHIFT)
+#define FRAME_TYPE_L1         (1u << FRAME_TYPE_SHIFT)
+#define FRAME_TYPE_L2         (2u << FRAME_TYPE_SHIFT)
+#define FRAME_TYPE_L3         (3u << FRAME_TYPE_SHIFT)
+#define FRAME_TYPE_L4         (4u << FRAME_TYPE_SHIFT)
+#define FRAME_TYPE_SEGDESC    (5u << FRAME_TYPE_SHIFT)
+#define FRAME_TYPE_WRITABLE   (6u << FRAME_TYPE_SHIFT)
+#define FRAME_TYPE_SHARED     (7u << FRAME_TYPE_SHIFT)
+#define FRAME_TYPE_MASK       (7u << FRAME_TYPE_SHIFT)
+#define FRAME_PINNED          (1u << 28)
+#define FRAME_VALIDATED       (1u << 27)
+#define FRAME_PARTIAL         (1u << 26) // validation or invalidation stopped half-way
+#define FRAME_LOCKED          (1u << 25) // page table being changed (spin bit)
 #define FRAME_TYPE_COUNT_MASK ((1u << 25) - 1)
 
-static inline struct frame *mfn_to_frame(mfn_t m) { return (struct frame *)FRAME_TABLE_VIRT + m.v; }
+static inline struct frame *mfn_to_frame(mfn_t m)
+{
+    return (struct frame *)FRAME_TABLE_VIRT + m.v;
+}
 static inline mfn_t frame_to_mfn(const struct frame *f)
 {
     return MFN((uint64_t)(f - (const struct frame *)FRAME_TABLE_VIRT));
 }
-static inline void *frame_to_virt(const struct frame *f) { return mfn_to_virt(frame_to_mfn(f)); }
+static inline void *frame_to_virt(const struct frame *f)
+{
+    return mfn_to_virt(frame_to_mfn(f));
+}
 
 // Sections, by mfn / SECTION_FRAMES: frames [first, first + count) of it have a frame table; count
 // is 0 while it is not online.
@@ -99,7 +107,10 @@ static inline bool mfn_valid(mfn_t m)
 // mfn is RAM of this machine, online or not: never I/O memory. A search: not for hot paths.
 bool mfn_is_ram(mfn_t mfn);
 
-static inline uint64_t *m2p_entry(mfn_t m) { return (uint64_t *)M2P_VIRT + m.v; }
+static inline uint64_t *m2p_entry(mfn_t m)
+{
+    return (uint64_t *)M2P_VIRT + m.v;
+}
 #define M2P_INVALID (~0ul)
 
 // ---- allocation (memory/buddy.c, memory/domain_pages.c) --------------------------------------
@@ -155,6 +166,6 @@ void frame_share(struct frame *f, struct domain *d, bool writable);
 void frame_unshare(struct frame *f);
 
 // ---- start-up -----------------------------------------------------------------------------
-void frame_table_init(void); // sections of the memory map; after boot allocator and paging
+void frame_table_init(void);    // sections of the memory map; after boot allocator and paging
 void memory_scrub_enable(void); // idle CPUs may scrub from now on: end of boot
-void memory_init_late(void); // hand the rest of boot memory to the buddy allocator
+void memory_init_late(void);    // hand the rest of boot memory to the buddy allocator

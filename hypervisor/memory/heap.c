@@ -14,7 +14,7 @@
 
 enum { HEAP_LARGE = 0x100 };
 
-static const uint16_t class_size[] = {16,  32,  48,  64,  96,  128, 192,
+static const uint16_t class_size[] = {16,  32,  48,  64,  96,   128,  192,
                                       256, 384, 512, 672, 1024, 1360, 2048};
 #define CLASSES ARRAY_SIZE(class_size)
 

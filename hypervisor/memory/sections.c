@@ -15,12 +15,14 @@
 
 #define CHUNK_PAGES (2 * MiB >> PAGE_SHIFT)
 enum {
-    CHUNK_WORTHWHILE = 448,  // pages of a 2 MiB chunk that must be in use to take it whole
-    PAGE_TABLES_MAX = 9,     // for one section's tables
+    CHUNK_WORTHWHILE = 448, // pages of a 2 MiB chunk that must be in use to take it whole
+    PAGE_TABLES_MAX = 9,    // for one section's tables
     MAX_EXTENTS = 128,
 };
 
-struct range { uint64_t first, end; }; // frames
+struct range {
+    uint64_t first, end;
+}; // frames
 
 struct section *sections __read_only_after_boot;
 unsigned long section_count __read_only_after_boot;
@@ -58,7 +60,8 @@ uint64_t sections_offline_pages(void)
     return READ_ONCE(offline_pages);
 }
 
-// ---- free memory of a section before it is online ------------------------------------------------
+// ---- free memory of a section before it is online
+// ------------------------------------------------
 
 static struct range extents[MAX_EXTENTS]; // under section_lock
 static unsigned int extent_count;

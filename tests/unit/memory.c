@@ -85,7 +85,8 @@ struct domain *domain_get_by_id(domid_t id)
     return id == dom.id && domain_get(&dom) ? &dom : NULL;
 }
 
-/* ---- the machine ------------------------------------------------------------------------------ */
+/* ---- the machine ------------------------------------------------------------------------------
+ */
 
 static void map_at(unsigned long va, uint64_t bytes)
 {
@@ -141,7 +142,8 @@ static uint64_t list_length(const struct domain *d)
     return n;
 }
 
-/* ---- tests ---------------------------------------------------------------------------------------- */
+/* ---- tests
+ * ---------------------------------------------------------------------------------------- */
 
 static bool reserved(uint64_t mfn)
 {
@@ -171,7 +173,7 @@ static void everything_once(void **state)
     assert_true(n >= promised);
     assert_true(n < promised + 512);
     assert_int_equal(memory_free_pages(), 0);
-    assert_false(mfn_valid(MFN(0xa0)));      /* a hole in a section */
+    assert_false(mfn_valid(MFN(0xa0))); /* a hole in a section */
     assert_false(mfn_has_frame(MFN(3 * GiB >> PAGE_SHIFT)));
     assert_false(mfn_valid(MFN(~0ul)));
     assert_false(mfn_is_ram(MFN(0xa0)));
@@ -212,7 +214,10 @@ static void address_limits(void **state)
 static void at_random(void **state)
 {
     enum { SLOTS = 400 };
-    static struct { struct frame *f; unsigned int order; } slot[SLOTS];
+    static struct {
+        struct frame *f;
+        unsigned int order;
+    } slot[SLOTS];
     uint64_t before = memory_free_pages();
 
     srand(4711);
@@ -356,7 +361,11 @@ static void limits_and_claims(void **state)
 static void heap_at_random(void **state)
 {
     enum { SLOTS = 500 };
-    static struct { unsigned char *p; size_t size; unsigned char fill; } slot[SLOTS];
+    static struct {
+        unsigned char *p;
+        size_t size;
+        unsigned char fill;
+    } slot[SLOTS];
     uint64_t before = memory_free_pages(), bytes = heap_bytes_in_use();
 
     for (unsigned int step = 0; step < 60000; step++) {
@@ -398,10 +407,14 @@ static void boot_memory_comes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_once),  cmocka_unit_test(address_limits),
-        cmocka_unit_test(at_random),        cmocka_unit_test(scrubbed_and_flushed),
-        cmocka_unit_test(references),       cmocka_unit_test(sharing),
-        cmocka_unit_test(limits_and_claims), cmocka_unit_test(heap_at_random),
+        cmocka_unit_test(everything_once),
+        cmocka_unit_test(address_limits),
+        cmocka_unit_test(at_random),
+        cmocka_unit_test(scrubbed_and_flushed),
+        cmocka_unit_test(references),
+        cmocka_unit_test(sharing),
+        cmocka_unit_test(limits_and_claims),
+        cmocka_unit_test(heap_at_random),
         cmocka_unit_test(boot_memory_comes_back),
     };
     return cmocka_run_group_tests_name("memory", tests, machine_up, NULL);

@@ -22,13 +22,13 @@ bool guest_range_ok(const void *gva, size_t size)
 }
 
 // Each block starts with rc = -EFAULT and clears it when it got through; a fault skips to 9.
-#define COPY_WORD(n)                                                                               \
-    "1" #n ": mov 8*" #n "(%[s]), %[t]\n"                                                          \
+#define COPY_WORD(n)                      \
+    "1" #n ": mov 8*" #n "(%[s]), %[t]\n" \
     "2" #n ": mov %[t], 8*" #n "(%[d])\n" ASM_EXTABLE(1##n##b, 9f) ASM_EXTABLE(2##n##b, 9f)
-#define COPY_WORDS(words)                                                                          \
-    asm volatile(ASM_STAC words "xor %[rc], %[rc]\n9:\n" ASM_CLAC                                  \
-                 : [t] "=&r"(t), [rc] "+r"(rc)                                                     \
-                 : [s] "r"(src), [d] "r"(dst)                                                      \
+#define COPY_WORDS(words)                                         \
+    asm volatile(ASM_STAC words "xor %[rc], %[rc]\n9:\n" ASM_CLAC \
+                 : [t] "=&r"(t), [rc] "+r"(rc)                    \
+                 : [s] "r"(src), [d] "r"(dst)                     \
                  : "memory", "cc")
 
 static inline int copy_bytes(void *dst, const void *src, size_t size)

@@ -327,8 +327,8 @@ void __init paging_init(void)
     for (unsigned int slot = L4_SLOT_FIRST; slot < 262; slot++) {
         if (slot == L4_SLOT_PERDOMAIN || slot == 258 || slot == 259)
             continue;
-        if (!walk_alloc(~0ul << 48 | (unsigned long)slot << L4_SHIFT, 3,
-                        slot == 256 ? PTE_US : 0, false))
+        if (!walk_alloc(~0ul << 48 | (unsigned long)slot << L4_SHIFT, 3, slot == 256 ? PTE_US : 0,
+                        false))
             panic("no memory for the hypervisor's page tables");
     }
     map_image(image_start, text_end, PROT_HV_RX);

@@ -7,21 +7,21 @@
 
 struct domain;
 
-#define PTE_P    (1ull << 0)
-#define PTE_RW   (1ull << 1)
-#define PTE_US   (1ull << 2)
-#define PTE_PWT  (1ull << 3)
-#define PTE_PCD  (1ull << 4)
-#define PTE_A    (1ull << 5)
-#define PTE_D    (1ull << 6)
-#define PTE_PSE  (1ull << 7) // L2, L3: superpage
-#define PTE_PAT  (1ull << 7) // L1
-#define PTE_G    (1ull << 8)
-#define PTE_AVAIL   (7ull << 9)
+#define PTE_P            (1ull << 0)
+#define PTE_RW           (1ull << 1)
+#define PTE_US           (1ull << 2)
+#define PTE_PWT          (1ull << 3)
+#define PTE_PCD          (1ull << 4)
+#define PTE_A            (1ull << 5)
+#define PTE_D            (1ull << 6)
+#define PTE_PSE          (1ull << 7) // L2, L3: superpage
+#define PTE_PAT          (1ull << 7) // L1
+#define PTE_G            (1ull << 8)
+#define PTE_AVAIL        (7ull << 9)
 #define PTE_GUEST_KERNEL (1ull << 52) // entry of a PV guest without PTE_US, which it got from us
 #define PTE_GUEST_IO     (1ull << 53) // of a PV guest, maps I/O memory: holds no reference
-#define PTE_NX   (1ull << 63)
-#define PTE_ADDR_MASK 0x000ffffffffff000ull
+#define PTE_NX           (1ull << 63)
+#define PTE_ADDR_MASK    0x000ffffffffff000ull
 
 #define L1_SHIFT 12
 #define L2_SHIFT 21
@@ -63,8 +63,8 @@ void paging_init_guest_l4(uint64_t *l4, const uint64_t *perdomain_l3);
 // Each full flush of a CPU advances the clock; a frame whose last use ended at `stamp` needs a
 // flush only on CPUs that have not flushed since.
 uint32_t tlb_clock_now(void);
-void tlb_flush_local(void);             // all but global entries
-void tlb_flush_local_global(void);      // everything
+void tlb_flush_local(void);        // all but global entries
+void tlb_flush_local_global(void); // everything
 void tlb_invlpg(unsigned long va);
 // Load a page-table base: flushes non-global entries and advances the clock. Interrupts off.
 // Everything is flushed, global entries too: what a guest's user mode has used is global.

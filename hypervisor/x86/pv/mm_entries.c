@@ -83,7 +83,7 @@ static bool linear_count(struct frame *f, int16_t step)
                      : (int16_t)old > 0 || (int16_t)old == INT16_MIN)
             return false;
         new = (int16_t)old + step;
-    } while (!__atomic_compare_exchange_n(&f->linear, &old, (uint16_t)new, false, __ATOMIC_SEQ_CST,
+    } while (!__atomic_compare_exchange_n(&f->linear, &old, (uint16_t) new, false, __ATOMIC_SEQ_CST,
                                           __ATOMIC_RELAXED));
     return true;
 }
@@ -122,7 +122,8 @@ out_ref:
     return -EINVAL;
 }
 
-// ---- entries of L2, L3 and L4 ---------------------------------------------------------------------
+// ---- entries of L2, L3 and L4
+// ---------------------------------------------------------------------
 
 int table_entry_get(uint64_t *pe, unsigned int level, mfn_t table, struct domain *d,
                     bool preemptible, bool *held)
@@ -138,12 +139,13 @@ int table_entry_get(uint64_t *pe, unsigned int level, mfn_t table, struct domain
 
     // A table in use, as after a fork: one step.
     uint64_t old = READ_ONCE(f->state);
-    const uint64_t mask = (uint64_t)(FRAME_TYPE_MASK | FRAME_VALIDATED | FRAME_TYPE_COUNT_TOP) << 32 |
+    const uint64_t mask = (uint64_t)(FRAME_TYPE_MASK | FRAME_VALIDATED | FRAME_TYPE_COUNT_TOP)
+                              << 32 |
                           FRAME_COUNT_TOP;
     while ((old & mask) == (uint64_t)(type | FRAME_VALIDATED) << 32 &&
            ((old >> 32) & FRAME_TYPE_COUNT_MASK) && (old & FRAME_COUNT_MASK))
-        if (__atomic_compare_exchange_n(&f->state, &old, old + 1 + TYPE_ONE, false, __ATOMIC_ACQUIRE,
-                                        __ATOMIC_RELAXED)) {
+        if (__atomic_compare_exchange_n(&f->state, &old, old + 1 + TYPE_ONE, false,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
             if (likely(f->owner == d->id))
                 return 0;
             // It was freed and became somebody else's since the look at the owner.

@@ -8,10 +8,10 @@
 #include "x86/mm/probe.h"
 #include "x86/pv/mm_types.h"
 
-#define PTE_CACHE      (PTE_PWT | PTE_PCD | PTE_PAT)
-#define PTE_PRESERVED  (PTE_A | PTE_D)                      // MMU_PT_UPDATE_PRESERVE_AD
-#define L1_REFERENCE   (PTE_ADDR_MASK | PTE_P | PTE_RW | PTE_CACHE) // what decides on references
-#define TABLE_REFUSED  (PTE_PSE | PTE_G)                    // in L2, L3, L4 entries
+#define PTE_CACHE     (PTE_PWT | PTE_PCD | PTE_PAT)
+#define PTE_PRESERVED (PTE_A | PTE_D)                              // MMU_PT_UPDATE_PRESERVE_AD
+#define L1_REFERENCE  (PTE_ADDR_MASK | PTE_P | PTE_RW | PTE_CACHE) // what decides on references
+#define TABLE_REFUSED (PTE_PSE | PTE_G)                            // in L2, L3, L4 entries
 
 #define FRAME_COUNT_TOP      (1u << 25) // refuse more long before the counters overflow
 #define FRAME_TYPE_COUNT_TOP (1u << 24)
@@ -48,11 +48,11 @@ static __always_inline bool l1_entry_get_fast(uint64_t e, domid_t id, uint64_t l
     if (unlikely(mfn >= limit || (e & PTE_CACHE) || !frame_owner_probe(f, id)))
         return false;
     if (e & PTE_RW) {
-        const uint64_t mask =
-            FRAME_COUNT_TOP | FRAME_ALLOCATED |
-            (uint64_t)(FRAME_TYPE_MASK | FRAME_VALIDATED | FRAME_TYPE_COUNT_TOP) << 32;
-        const uint64_t want =
-            FRAME_ALLOCATED | (uint64_t)(FRAME_TYPE_WRITABLE | FRAME_VALIDATED) << 32;
+        const uint64_t mask = FRAME_COUNT_TOP | FRAME_ALLOCATED |
+                              (uint64_t)(FRAME_TYPE_MASK | FRAME_VALIDATED | FRAME_TYPE_COUNT_TOP)
+                                  << 32;
+        const uint64_t want = FRAME_ALLOCATED | (uint64_t)(FRAME_TYPE_WRITABLE | FRAME_VALIDATED)
+                                                    << 32;
         uint64_t old = READ_ONCE(f->state);
         do {
             if (unlikely((old & mask) != want))

@@ -65,7 +65,7 @@ static enum emulate_result ptwr_replace(struct ptwr *p, uint64_t addr, uint64_t 
             rc = 0;
             break;
         }
-        rc = l1_cmpxchg(slot, now, (now & ~(mask << shift)) | (new & mask) << shift, p->v->domain);
+        rc = l1_cmpxchg(slot, now, (now & ~(mask << shift)) | (new &mask) << shift, p->v->domain);
     } while (rc == -EAGAIN);
     table_unlock(p->table);
     return rc ? EMULATE_UNHANDLED : EMULATE_OK;
@@ -95,8 +95,9 @@ static enum emulate_result ptwr_cmpxchg(struct emulate_ctx *ctx, uint64_t addr, 
 static enum emulate_result ptwr_segment_base(struct emulate_ctx *ctx, enum emulate_segment segment,
                                              uint64_t *base)
 {
-    *base = segment == EMULATE_FS ? rdmsr(MSR_FS_BASE) : segment == EMULATE_GS ? rdmsr(MSR_GS_BASE)
-                                                                               : 0;
+    *base = segment == EMULATE_FS   ? rdmsr(MSR_FS_BASE)
+            : segment == EMULATE_GS ? rdmsr(MSR_GS_BASE)
+                                    : 0;
     return EMULATE_OK;
 }
 
@@ -133,10 +134,11 @@ static bool emulate(struct ptwr *p, struct cpu_user_regs *regs)
     return r == EMULATE_OK || r == EMULATE_RETRY;
 }
 
-// ---- the usual instructions ----------------------------------------------------------------------
-// What kernels change their tables with, one operand in memory and no surprises: AND and OR with a
-// byte (clear_bit, set_bit), BTR and BTS with a constant, XCHG, MOV from a register or constant. The
-// fault's address is the operand's. Everything else is for the emulator.
+// ---- the usual instructions
+// ---------------------------------------------------------------------- What kernels change their
+// tables with, one operand in memory and no surprises: AND and OR with a byte (clear_bit, set_bit),
+// BTR and BTS with a constant, XCHG, MOV from a register or constant. The fault's address is the
+// operand's. Everything else is for the emulator.
 
 enum {
     RFLAGS_CF = 1 << 0,
@@ -152,7 +154,7 @@ enum quick_op { QUICK_AND, QUICK_OR, QUICK_BTS, QUICK_BTR, QUICK_XCHG, QUICK_MOV
 struct quick {
     enum quick_op op;
     unsigned int length;
-    uint64_t *reg; // XCHG, MOV
+    uint64_t *reg;  // XCHG, MOV
     uint64_t value; // constant, bit mask
 };
 
@@ -170,7 +172,7 @@ static bool quick_decode(const uint8_t *b, struct cpu_user_regs *regs, struct qu
     uint8_t rex = 0, opcode;
     bool two;
 
-    if (*b == 0xf0)
+    if (*b == 0xf0 || *b == 0x3e) // LOCK, or what Linux puts there on one CPU
         b++;
     if ((*b & 0xf0) == 0x40)
         rex = *b++;
@@ -211,8 +213,8 @@ static bool quick_decode(const uint8_t *b, struct cpu_user_regs *regs, struct qu
 
 static void quick_logic_flags(struct cpu_user_regs *regs, uint8_t result)
 {
-    regs->rflags &= ~(uint64_t)(RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF |
-                                RFLAGS_OF);
+    regs->rflags &=
+        ~(uint64_t)(RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF);
     if (!__builtin_parity(result))
         regs->rflags |= RFLAGS_PF;
     if (!result)

@@ -7,28 +7,48 @@
 #include "x86/pv/mm_entries.h"
 #include "x86/pv/pv.h"
 
-enum { ENTRIES = 512, GROUP = 8 };
+enum { ENTRIES = 512, GROUP = 8, STRIDE = 64 };
 
 bool mm_preempted(void)
 {
     return !current->is_idle && hypercall_preempt_check();
 }
 
-// ---- contents ------------------------------------------------------------------------------------
+// ---- contents
+// ------------------------------------------------------------------------------------
 
-static inline bool none_present(const uint64_t *t)
+// Most tables are nearly empty: look at many entries at once, n a multiple of GROUP.
+static __always_inline bool none_present(const uint64_t *t, unsigned int n)
 {
-    return !((t[0] | t[1] | t[2] | t[3] | t[4] | t[5] | t[6] | t[7]) & PTE_P);
+    uint64_t all = 0;
+
+#pragma GCC unroll 64
+    for (unsigned int i = 0; i < n; i++)
+        all |= t[i];
+    return !(all & PTE_P);
+}
+
+// The first group at or after t (a multiple of GROUP entries into the table that ends at `end`)
+// with a present entry, or `end`.
+static inline const uint64_t *next_group(const uint64_t *t, const uint64_t *end)
+{
+    for (; t < end; t += GROUP) {
+        while (!((unsigned long)t & (STRIDE * 8 - 1)) && none_present(t, STRIDE))
+            if ((t += STRIDE) >= end)
+                return end;
+        if (!none_present(t, GROUP))
+            break;
+    }
+    return t;
 }
 
 // Drop what the first n entries hold.
 static void l1_drop(const uint64_t *t, unsigned int n)
 {
-    const uint64_t *end = t + n;
+    const uint64_t *end = t + n, *table_end = t + ENTRIES;
 
-    for (const uint64_t *group = t; group < end; group += GROUP) {
-        if (none_present(group))
-            continue;
+    for (const uint64_t *group = next_group(t, table_end); group < end;
+         group = next_group(group + GROUP, table_end)) {
         const uint64_t *stop = MIN(group + GROUP, end);
         for (const uint64_t *p = group; p < stop; p++)
             if (*p & PTE_P)
@@ -41,9 +61,8 @@ static int l1_validate(struct frame *f, struct domain *d)
     uint64_t *t = frame_to_virt(f), limit = max_mfn;
     domid_t id = d->id;
 
-    for (uint64_t *group = t; group < t + ENTRIES; group += GROUP) {
-        if (none_present(group))
-            continue;
+    for (uint64_t *group = t; (group = (uint64_t *)next_group(group, t + ENTRIES)) < t + ENTRIES;
+         group += GROUP) {
         for (uint64_t *p = group; p < group + GROUP; p++) {
             if (!(*p & PTE_P))
                 continue;
@@ -88,6 +107,8 @@ static int table_validate(struct frame *f, struct domain *d, unsigned int level,
     int rc;
 
     for (unsigned int i = f->entries_valid; i < ENTRIES; i++) {
+        if (!(i & (GROUP - 1)) && (i = next_group(&t[i], t + ENTRIES) - t) == ENTRIES)
+            break;
         uint64_t e = t[i];
         if (!(e & PTE_P) || hypervisor_slot(level, i))
             continue;
@@ -133,7 +154,16 @@ static int table_invalidate(struct frame *f, unsigned int level, bool preemptibl
             return -ERESTART;
         f->partial = 0;
     }
-    for (unsigned int i = f->entries_valid; i-- > 0;) {
+    for (unsigned int i = f->entries_valid; i > 0;) {
+        while (i && !(i & (STRIDE - 1)) && none_present(&t[i - STRIDE], STRIDE))
+            i -= STRIDE;
+        if (!i)
+            break;
+        if (!(i & (GROUP - 1)) && none_present(&t[i - GROUP], GROUP)) {
+            i -= GROUP;
+            continue;
+        }
+        i--;
         if (!(t[i] & PTE_P) || hypervisor_slot(level, i))
             continue;
         if (table_entry_put(t[i], level, table, preemptible)) {
@@ -150,7 +180,8 @@ static int table_invalidate(struct frame *f, unsigned int level, bool preemptibl
     return 0;
 }
 
-// ---- uses ----------------------------------------------------------------------------------------
+// ---- uses
+// ----------------------------------------------------------------------------------------
 
 // The work on f failed or ended and nothing in it holds references: forget one use of it.
 static void drop_use(struct frame *f)
@@ -160,7 +191,7 @@ static void drop_use(struct frame *f)
     do {
         bool last = (old & FRAME_TYPE_COUNT_MASK) == 1;
         // Others wait for the table: for them it is one of which nothing is validated yet.
-        new = last ? old & FRAME_TYPE_MASK : (old - 1) | FRAME_PARTIAL;
+        new = last ? old &FRAME_TYPE_MASK : (old - 1) | FRAME_PARTIAL;
         if (last)
             f->tlb_stamp = tlb_clock_now();
     } while (!__atomic_compare_exchange_n(&f->type, &old, new, false, __ATOMIC_SEQ_CST,
@@ -184,9 +215,8 @@ static int validate(struct frame *f, struct domain *d, bool preemptible, bool *h
         __atomic_or_fetch(&f->type, FRAME_VALIDATED, __ATOMIC_RELEASE);
         return 0;
     }
-    if (rc == -ERESTART ||
-        (type_level(type) > 1 && type_level(type) <= 4 &&
-         table_invalidate(f, type_level(type), preemptible))) {
+    if (rc == -ERESTART || (type_level(type) > 1 && type_level(type) <= 4 &&
+                            table_invalidate(f, type_level(type), preemptible))) {
         *held = true;
         __atomic_or_fetch(&f->type, FRAME_PARTIAL, __ATOMIC_RELEASE);
         return rc;
@@ -280,9 +310,8 @@ int pv_type_put(struct frame *f, bool preemptible)
         if (n == 1 && table)
             new = old & ~(FRAME_VALIDATED | FRAME_PARTIAL); // ours alone: work on it
         else
-            new = n == 1 && type_level(old) == type_level(FRAME_TYPE_SEGDESC)
-                      ? FRAME_TYPE_SEGDESC
-                      : old - 1;
+            new = n == 1 && type_level(old) == type_level(FRAME_TYPE_SEGDESC) ? FRAME_TYPE_SEGDESC
+                                                                              : old - 1;
         if (n == 1 && !table)
             f->tlb_stamp = tlb_clock_now();
         // The one before the last use is not given up under a lock: the lock's end is no put.
@@ -298,7 +327,8 @@ int pv_type_put(struct frame *f, bool preemptible)
     }
 }
 
-// ---- operations of a vCPU ---------------------------------------------------------------------------
+// ---- operations of a vCPU
+// ---------------------------------------------------------------------------
 
 int mm_finish_slow(struct vcpu *v)
 {

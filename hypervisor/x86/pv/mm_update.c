@@ -98,7 +98,8 @@ int l1_cmpxchg(uint64_t *slot, uint64_t old, uint64_t e, struct domain *owner)
     return 0;
 }
 
-// ---- entries of higher tables ---------------------------------------------------------------------
+// ---- entries of higher tables
+// ---------------------------------------------------------------------
 
 static void entry_put_later(struct vcpu *v, uint64_t e, unsigned int level, mfn_t table)
 {
@@ -143,8 +144,8 @@ static int upper_update(struct vcpu *v, struct frame *table, unsigned int level,
     if (!table_lock(table, level_type(level)))
         return -EINVAL;
     old = READ_ONCE(*slot);
-    bool same = (old & PTE_P) && (e & PTE_P) &&
-                !((old ^ e) & (PTE_ADDR_MASK | TABLE_REFUSED | PTE_RW));
+    bool same =
+        (old & PTE_P) && (e & PTE_P) && !((old ^ e) & (PTE_ADDR_MASK | TABLE_REFUSED | PTE_RW));
     if (same) {
         e |= PTE_US;
     } else if (e & PTE_P) {
@@ -163,12 +164,15 @@ static int upper_update(struct vcpu *v, struct frame *table, unsigned int level,
     return 0;
 }
 
-// ---- mmu_update ------------------------------------------------------------------------------------
+// ---- mmu_update
+// ------------------------------------------------------------------------------------
 
 struct update {
     struct vcpu *v;
     struct domain *pt_owner, *pg_owner;
-    struct frame *locked; // L1 table of the last request, or NULL
+    // The page of the last request, or NULL: an L1 table, locked, or an ordinary page, with a
+    // writable use and a reference, as an entry of a table not yet in use.
+    struct frame *locked, *plain;
 };
 
 static inline void update_unlock(struct update *u)
@@ -176,6 +180,9 @@ static inline void update_unlock(struct update *u)
     if (u->locked)
         table_unlock(u->locked);
     u->locked = NULL;
+    if (u->plain)
+        l1_entry_put(frame_to_mfn(u->plain).v << PAGE_SHIFT | PTE_RW);
+    u->plain = NULL;
 }
 
 // The page is no page table: an ordinary write.
@@ -228,17 +235,25 @@ static __noinline int update_other(struct update *u, unsigned int cmd, mfn_t mfn
 static inline int update_one(struct update *u, const mmu_update_t *r)
 {
     uint64_t mfn = r->ptr >> PAGE_SHIFT;
+    uint64_t *slot = paddr_to_virt(PADDR(r->ptr & ~7ull));
+    struct frame *f = mfn_to_frame(MFN(mfn));
     unsigned int cmd = r->ptr & 7;
 
     if (likely(cmd != MMU_MACHPHYS_UPDATE && cmd <= MMU_PT_UPDATE_NO_TRANSLATE)) {
-        if (mfn_to_frame(MFN(mfn)) != u->locked) {
+        if (f != u->locked && f != u->plain) {
             update_unlock(u);
             // Leaves u->locked alone when it fails.
-            (void)l1_slot_lock_maddr(u->pt_owner, r->ptr, &u->locked);
+            if (!l1_slot_lock_maddr(u->pt_owner, r->ptr, &u->locked) &&
+                l1_entry_get_fast(mfn << PAGE_SHIFT | PTE_RW, u->pt_owner->id, max_mfn))
+                u->plain = f;
         }
         if (likely(u->locked))
-            return l1_update(paddr_to_virt(PADDR(r->ptr & ~7ull)), r->val, u->pt_owner,
-                             u->pg_owner, cmd == MMU_PT_UPDATE_PRESERVE_AD);
+            return l1_update(slot, r->val, u->pt_owner, u->pg_owner,
+                             cmd == MMU_PT_UPDATE_PRESERVE_AD);
+        if (u->plain) {
+            WRITE_ONCE(*slot, r->val);
+            return 0;
+        }
     }
     update_unlock(u);
     return update_other(u, cmd, MFN(mfn), r->ptr & (PAGE_SIZE - 8), r->val);
@@ -325,7 +340,8 @@ long hc_mmu_update(unsigned long reqs, unsigned long count_arg, unsigned long ud
     return rc;
 }
 
-// ---- update_va_mapping ------------------------------------------------------------------------------
+// ---- update_va_mapping
+// ------------------------------------------------------------------------------
 
 static inline uint64_t *slot_lock(struct vcpu *v, unsigned long va, struct frame **table)
 {

@@ -37,8 +37,7 @@ static inline uint64_t *l1_slot_lock_maddr(struct domain *d, uint64_t maddr, str
     uint64_t mfn = maddr >> PAGE_SHIFT;
     struct frame *f = mfn_to_frame(MFN(mfn));
 
-    if (unlikely(mfn >= max_mfn || !frame_owner_probe(f, d->id) ||
-                 !table_lock(f, FRAME_TYPE_L1)))
+    if (unlikely(mfn >= max_mfn || !frame_owner_probe(f, d->id) || !table_lock(f, FRAME_TYPE_L1)))
         return NULL;
     *table = f;
     return paddr_to_virt(PADDR(maddr & ~7ull));
