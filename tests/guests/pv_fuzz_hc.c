@@ -1,24 +1,54 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A hostile guest: random hypercalls with random arguments, random page table and descriptor
-// writes, random instructions that trap. It may be killed; the hypervisor must go on.
-// Command line: seed=N seconds=N trace (print each call before it is made).
+// writes, random instructions that trap, on two vCPUs at once over the same pages. It may be
+// killed; the hypervisor must go on.
+// Command line: seed=N seconds=N cpus=1|2 trace (print each call before it is made) privileged
+// (the control domain's own calls too).
 #include "lib/guest.h"
 
-static uint64_t state;
-static uint8_t *buffer;  // argument structures live here
-static uint64_t *victim; // a page whose type changes all the time
-static unsigned long frames[16];
+enum { VICTIMS = 4, FRAMES = 16 };
+
+// What each vCPU has for itself.
+struct fuzzer {
+    uint64_t state;  // of the random numbers
+    uint8_t *buffer; // argument structures live here
+    unsigned long buffer_mfn;
+    struct trap trap, outer;
+    uint32_t msr; // of this step: not a local, because CATCH comes back
+    uint64_t value;
+    multicall_entry_t calls[8];
+    mmu_update_t updates[16];
+    unsigned long steps, traps;
+};
+
+static struct fuzzer fuzzers[2];
+static unsigned long frames[FRAMES];
 static bool trace;
+static volatile uint64_t end;
+
+// Pages whose type changes all the time.
+static uint64_t *victims[VICTIMS];
+static unsigned long victim_mfns[VICTIMS];
 
 // Looked up before the fuzz: it corrupts the machine-to-physical table that lookups go through.
-static unsigned long own_tables[4], scratch_slots[4], hypervisor_table, buffer_mfn, victim_mfn;
+static unsigned long own_tables[4], scratch_slots[4], hypervisor_table;
+
+static volatile grant_entry_v1_t *grants;
+static domid_t own_domid;
+
+static struct fuzzer *me(void)
+{
+    return &fuzzers[this_vcpu()->id];
+}
 
 static uint64_t rnd(void)
 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
+    uint64_t x = me()->state;
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return me()->state = x;
 }
 
 static uint64_t below(uint64_t n)
@@ -31,23 +61,56 @@ static bool one_in(uint64_t n)
     return below(n) == 0;
 }
 
+static unsigned long victim_mfn(void)
+{
+    return victim_mfns[below(VICTIMS)];
+}
+
+// Frames of this program itself: mapping one by chance and writing there proves nothing.
+static uint8_t image_frames[0x80000 / 8];
+
+static bool is_image(unsigned long mfn)
+{
+    return mfn < 0x80000 && image_frames[mfn / 8] >> (mfn % 8) & 1;
+}
+
+static void note_image(void)
+{
+    for (unsigned long pfn = 0; pfn < va_to_pfn((void *)start_info->pt_base) + 64; pfn++) {
+        unsigned long mfn = pfn_to_mfn(pfn);
+
+        if (mfn < 0x80000)
+            image_frames[mfn / 8] |= (uint8_t)(1 << mfn % 8);
+    }
+}
+
+static unsigned long low_mfn(void)
+{
+    unsigned long mfn;
+
+    do
+        mfn = below(0x80000);
+    while (is_image(mfn));
+    return mfn;
+}
+
 static unsigned long any_mfn(void)
 {
     switch (below(8)) {
     case 0:
         return rnd() >> 12;
     case 1:
-        return below(0x80000);
+        return low_mfn();
     case 2:
         return own_tables[below(4)];
     case 3:
-        return victim_mfn;
+        return victim_mfn();
     case 4:
         return hypervisor_table;
     case 5:
-        return buffer_mfn;
+        return me()->buffer_mfn;
     default:
-        return frames[below(16)];
+        return frames[below(FRAMES)];
     }
 }
 
@@ -67,7 +130,7 @@ static unsigned long any_va(void)
     case 5:
         return 0;
     default:
-        return (unsigned long)buffer + (below(64) << 3);
+        return (unsigned long)me()->buffer + (below(64) << 3);
     }
 }
 
@@ -110,13 +173,13 @@ static unsigned long any_value(void)
 
 static void fill_buffer(void)
 {
-    uint64_t *words = (uint64_t *)buffer;
+    uint64_t *words = (uint64_t *)me()->buffer;
 
     for (unsigned int i = 0; i < 64; i++)
         words[i] = one_in(3) ? any_value() << 32 | (any_value() & 0xffffffff) : any_value();
     // Half of the structures begin with a domain number: make it a plausible one.
     if (one_in(2))
-        *(uint16_t *)buffer = one_in(4) ? 0 : DOMID_SELF;
+        *(uint16_t *)me()->buffer = one_in(4) ? 0 : DOMID_SELF;
 }
 
 static uint64_t any_pte(void)
@@ -167,10 +230,10 @@ static void any_hypercall(void)
     if (one_in(2))
         a[0] = below(32); // a command
     if (one_in(2))
-        a[1] = (unsigned long)buffer; // its argument
+        a[1] = (unsigned long)me()->buffer; // its argument
     if (nr == __HYPERVISOR_vcpu_op && one_in(2)) {
         a[1] = below(3);
-        a[2] = (unsigned long)buffer;
+        a[2] = (unsigned long)me()->buffer;
     }
     if (excluded(nr, a[0], a[1]))
         return;
@@ -182,7 +245,7 @@ static void any_hypercall(void)
 // A multicall whose entries are as random as the rest, without what is excluded.
 static void any_multicall(void)
 {
-    static multicall_entry_t m[8];
+    multicall_entry_t *m = me()->calls;
 
     for (int i = 0; i < 8; i++) {
         m[i].op = below(56);
@@ -199,7 +262,7 @@ static void any_multicall(void)
 
 static void mmu_updates(void)
 {
-    static mmu_update_t u[16];
+    mmu_update_t *u = me()->updates;
 
     for (int i = 0; i < 16; i++) {
         u[i].ptr = one_in(2) ? scratch_slots[below(4)] : any_mfn() << 12;
@@ -207,7 +270,7 @@ static void mmu_updates(void)
         if ((u[i].ptr & PAGE_MASK) == (scratch_slots[3] & PAGE_MASK))
             u[i].ptr = (u[i].ptr & PAGE_MASK) + 8 * (4 + below(250));
         else if ((u[i].ptr & PAGE_MASK) != (scratch_slots[0] & PAGE_MASK))
-            u[i].ptr = (victim_mfn << 12) + 8 * below(512);
+            u[i].ptr = (victim_mfn() << 12) + 8 * below(512);
         u[i].ptr |= below(4);
         u[i].val = any_pte();
     }
@@ -220,12 +283,12 @@ static void mmuext_ops(void)
 {
     mmuext_op_t op = {.cmd = (unsigned int)below(20)};
 
-    op.arg1.mfn = one_in(2) ? victim_mfn : any_mfn();
+    op.arg1.mfn = one_in(2) ? victim_mfn() : any_mfn();
     op.arg2.src_mfn = any_value();
     if (op.cmd == MMUEXT_NEW_BASEPTR)
         return;
     if (op.cmd == MMUEXT_CLEAR_PAGE || op.cmd == MMUEXT_COPY_PAGE)
-        op.arg1.mfn = one_in(2) ? victim_mfn : frames[below(16)];
+        op.arg1.mfn = one_in(2) ? victim_mfn() : frames[below(FRAMES)];
     if (trace)
         print("# mmuext %u %lx %lx\n", op.cmd, op.arg1.mfn, (unsigned long)op.arg2.src_mfn);
     hc_mmuext_op(&op, 1, NULL, one_in(8) ? (unsigned int)rnd() : DOMID_SELF);
@@ -237,97 +300,128 @@ static void descriptors(void)
 
     if (trace)
         print("# descriptors\n");
-    hc_update_descriptor((victim_mfn << 12) + 8 * below(512), rnd());
+    hc_update_descriptor((victim_mfn() << 12) + 8 * below(512), rnd());
     for (int i = 0; i < 16; i++)
-        list[i] = one_in(3) ? victim_mfn : any_mfn();
+        list[i] = one_in(3) ? victim_mfn() : any_mfn();
     hc_set_gdt(list, (unsigned int)below(9000));
     hc_set_gdt(list, 0);
 }
 
-static struct trap t;
-
 static void instructions(void)
 {
-    static uint32_t msr; // static: CATCH may come back through it
-    static uint64_t v;
+    struct fuzzer *f = me();
 
-    msr = one_in(2) ? 0xc0000080 + (uint32_t)below(0x120) : (uint32_t)rnd();
-    v = any_value();
+    f->msr = one_in(2) ? 0xc0000080 + (uint32_t)below(0x120) : (uint32_t)rnd();
+    f->value = any_value();
     if (trace)
-        print("# instruction, msr %x value %lx\n", msr, v);
+        print("# instruction, msr %x value %lx\n", f->msr, f->value);
     switch (below(9)) {
     case 0:
-        CATCH(t, __asm__ volatile("rdmsr" : : "c"(msr) : "rax", "rdx"));
+        CATCH(me()->trap, __asm__ volatile("rdmsr" : : "c"(f->msr) : "rax", "rdx"));
         break;
     case 1:
-        if (msr != 0xc0000100 && msr != 0xc0000101)
-            CATCH(t, __asm__ volatile("wrmsr" : : "c"(msr), "a"(v), "d"(v >> 32)));
+        if (f->msr != 0xc0000100 && f->msr != 0xc0000101)
+            CATCH(me()->trap, __asm__ volatile("wrmsr"
+                                               :
+                                               : "c"(f->msr), "a"(f->value), "d"(f->value >> 32)));
         break;
     case 2:
-        CATCH(t, __asm__ volatile("mov %0, %%cr4" : : "r"(v)));
+        CATCH(me()->trap, __asm__ volatile("mov %0, %%cr4" : : "r"(f->value)));
         break;
     case 3:
-        CATCH(t, __asm__ volatile("inb %%dx, %%al" : : "d"(v) : "rax"));
+        CATCH(me()->trap, __asm__ volatile("inb %%dx, %%al" : : "d"(f->value) : "rax"));
         break;
     case 4:
-        CATCH(t, __asm__ volatile("mov %0, %%dr7" : : "r"(v)));
+        CATCH(me()->trap, __asm__ volatile("mov %0, %%dr7" : : "r"(f->value)));
         hc_set_debugreg(7, 0);
         break;
     case 5:
-        CATCH(t, __asm__ volatile("mov %w0, %%es" : : "r"(v)));
+        CATCH(me()->trap, __asm__ volatile("mov %w0, %%es" : : "r"(f->value)));
         __asm__ volatile("mov %0, %%es" : : "r"(0));
         break;
     case 6:
-        CATCH(t, __asm__ volatile("mov %0, (%1)" : : "r"(v), "r"(any_va()) : "memory"));
+        CATCH(me()->trap, __asm__ volatile("mov %0, (%1)"
+                                           :
+                                           : "r"(f->value), "r"(any_va())
+                                           : "memory"));
         break;
     case 7:
-        CATCH(t, __asm__ volatile("mov (%0), %%rax" : : "r"(any_va()) : "rax", "memory"));
+        CATCH(me()->trap, __asm__ volatile("mov (%0), %%rax" : : "r"(any_va()) : "rax", "memory"));
         break;
     default:
-        CATCH(t, *(volatile uint64_t *)(SCRATCH_VA + below(16) * PAGE_SIZE) = any_pte());
+        CATCH(me()->trap, *(volatile uint64_t *)(SCRATCH_VA + below(16) * PAGE_SIZE) = any_pte());
     }
 }
 
 static void page_type_dance(void)
 {
+    unsigned int i = (unsigned int)below(VICTIMS);
+
     if (trace)
         print("# dance\n");
     if (one_in(2)) {
-        page_set_rw(victim);
-        CATCH(t, for (int i = 0; i < 8; i++) victim[below(512)] = any_pte());
+        page_set_rw(victims[i]);
+        CATCH(me()->trap, for (int n = 0; n < 8; n++) victims[i][below(512)] = any_pte());
     } else {
-        page_set_ro(victim);
-        mmuext(MMUEXT_PIN_L1_TABLE + (unsigned int)below(4), victim_mfn);
+        page_set_ro(victims[i]);
+        mmuext(MMUEXT_PIN_L1_TABLE + (unsigned int)below(4), victim_mfns[i]);
     }
     if (one_in(4))
-        mmuext(MMUEXT_UNPIN_TABLE, victim_mfn);
+        mmuext(MMUEXT_UNPIN_TABLE, victim_mfns[i]);
     pte_set(SCRATCH_VA + below(16) * PAGE_SIZE, any_pte());
+}
+
+static void grant_steps(void)
+{
+    gnttab_map_grant_ref_t m = {.host_addr = SCRATCH_VA + below(16) * PAGE_SIZE,
+                                .flags = (uint32_t)below(32),
+                                .ref = (grant_ref_t)below(24),
+                                .dom = own_domid};
+    gnttab_unmap_grant_ref_t u = {.host_addr = m.host_addr, .handle = (grant_handle_t)below(16)};
+    gnttab_copy_t c = {.flags = (uint16_t)below(4), .len = (uint16_t)below(4200)};
+    grant_ref_t ref = (grant_ref_t)(8 + below(16));
+
+    if (trace)
+        print("# grant\n");
+    CATCH(me()->trap, {
+        grants[ref].frame = (uint32_t)any_mfn();
+        grants[ref].domid = m.dom;
+        grants[ref].flags = (uint16_t)(rnd() & 0x1ff);
+    });
+    hc_grant_table_op(GNTTABOP_map_grant_ref, &m, 1);
+    if (one_in(2))
+        u.handle = m.handle;
+    hc_grant_table_op(one_in(3) ? GNTTABOP_unmap_and_replace : GNTTABOP_unmap_grant_ref, &u, 1);
+    c.source.u.ref = c.dest.u.ref = ref;
+    if (!(c.flags & GNTCOPY_dest_gref))
+        c.dest.u.gmfn = frames[below(FRAMES)];
+    c.source.domid = c.dest.domid = m.dom;
+    hc_grant_table_op(GNTTABOP_copy, &c, 1);
+}
+
+static void event_steps(void)
+{
+    long p = one_in(2) ? event_bind_ipi((unsigned int)below(2))
+                       : event_alloc_unbound(DOMID_SELF, DOMID_SELF);
+
+    if (trace)
+        print("# event\n");
+    if (one_in(3))
+        event_bind_interdomain(DOMID_SELF, (evtchn_port_t)below(64));
+    event_send((evtchn_port_t)below(64));
+    event_unmask((evtchn_port_t)below(64));
+    if (p > 0 && one_in(2))
+        event_close((evtchn_port_t)p);
+    event_close((evtchn_port_t)(8 + below(64)));
 }
 
 static void one_step(void)
 {
-    switch (below(10)) {
-    case 0:
-        mmu_updates();
-        break;
-    case 1:
-        mmuext_ops();
-        break;
-    case 2:
-        descriptors();
-        break;
-    case 3:
-        instructions();
-        break;
-    case 4:
-        page_type_dance();
-        break;
-    case 5:
-        any_multicall();
-        break;
-    default:
-        any_hypercall();
-    }
+    static void (*const steps[])(void) = {
+        mmu_updates, mmuext_ops,  descriptors,   instructions,  page_type_dance, any_multicall,
+        grant_steps, event_steps, any_hypercall, any_hypercall, any_hypercall};
+
+    steps[below(ARRAY_SIZE(steps))]();
 }
 
 static void look_up(void)
@@ -342,43 +436,81 @@ static void look_up(void)
 // After a trap: have the own pages back, if they were lost.
 static void repair(void)
 {
-    pte_set((unsigned long)buffer, make_pte(buffer_mfn, PTE_RW_DATA));
-    if (pte_set((unsigned long)victim, make_pte(victim_mfn, PTE_RW_DATA)))
-        pte_set((unsigned long)victim, make_pte(victim_mfn, PTE_RO_DATA));
+    struct fuzzer *f = me();
+
+    pte_set((unsigned long)f->buffer, make_pte(f->buffer_mfn, PTE_RW_DATA));
+    for (unsigned int i = 0; i < VICTIMS; i++)
+        if (pte_set((unsigned long)victims[i], make_pte(victim_mfns[i], PTE_RW_DATA)))
+            pte_set((unsigned long)victims[i], make_pte(victim_mfns[i], PTE_RO_DATA));
+}
+
+static void run(void *arg)
+{
+    struct fuzzer *f = me();
+
+    (void)arg;
+    // Not by the clock alone: the fuzz may have moved what the clock reads from.
+    while (clock_now() < end && f->steps < 20000000) {
+        CATCH(f->outer, one_step());
+        if (f->outer.vector >= 0) {
+            f->traps++;
+            repair();
+        }
+        if (++f->steps % 20000 == 0)
+            print("# %lu steps on vCPU %u\n", f->steps, this_vcpu()->id);
+    }
+}
+
+static void set_up_grants(void)
+{
+    static xen_pfn_t list[1];
+    gnttab_setup_table_t s = {.dom = DOMID_SELF, .nr_frames = 1};
+
+    set_xen_guest_handle(s.frame_list, list);
+    hc_grant_table_op(GNTTABOP_setup_table, &s, 1);
+    map_page(SCRATCH_VA + 0x40000, make_pte(list[0], PTE_RW_DATA));
+    grants = (volatile grant_entry_v1_t *)(SCRATCH_VA + 0x40000);
+    own_domid = event_own_domid();
+}
+
+static void set_up(uint64_t seed)
+{
+    for (unsigned int i = 0; i < 2; i++) {
+        fuzzers[i].state = seed + i ? seed + i : 1;
+        fuzzers[i].buffer = page_alloc();
+        fuzzers[i].buffer_mfn = va_to_mfn(fuzzers[i].buffer);
+    }
+    for (unsigned int i = 0; i < VICTIMS; i++) {
+        victims[i] = page_alloc();
+        victim_mfns[i] = va_to_mfn(victims[i]);
+    }
+    for (unsigned int i = 0; i < FRAMES; i++)
+        frames[i] = pfn_to_mfn(frame_take());
+    for (unsigned int i = 0; i < FRAMES; i++)
+        map_page(SCRATCH_VA + i * PAGE_SIZE, i & 1 ? make_pte(frames[i], PTE_RW_DATA) : 0);
+    note_image();
+    set_up_grants();
+    look_up();
+    hc_vm_assist(VMASST_CMD_enable, VMASST_TYPE_writable_pagetables);
 }
 
 void guest_main(void)
 {
-    static struct trap outer;
-    static unsigned long n, traps;
-    static uint64_t seed, end;
+    uint64_t seed = arg_number("seed", rdtsc() | 1);
+    bool two;
 
-    seed = arg_number("seed", rdtsc() | 1);
-    state = seed ? seed : 1;
     trace = arg_present("trace");
     print("# seed=%lu\n", seed);
-    buffer = page_alloc();
-    victim = page_alloc();
-    buffer_mfn = va_to_mfn(buffer);
-    victim_mfn = va_to_mfn(victim);
-    for (int i = 0; i < 16; i++)
-        frames[i] = pfn_to_mfn(frame_take());
-    for (unsigned int i = 0; i < 16; i++)
-        map_page(SCRATCH_VA + i * PAGE_SIZE, i & 1 ? make_pte(frames[i], PTE_RW_DATA) : 0);
-    look_up();
-    hc_vm_assist(VMASST_CMD_enable, VMASST_TYPE_writable_pagetables);
+    set_up(seed);
+    two = arg_number("cpus", 1) > 1 && smp_count() > 1 && !smp_start(1);
     end = clock_now() + arg_number("seconds", 3) * 1000 * MS;
-    // Not by the clock alone: the fuzz may have moved what the clock reads from.
-    while (clock_now() < end && n < 20000000) {
-        CATCH(outer, one_step());
-        if (outer.vector >= 0) {
-            traps++;
-            repair();
-        }
-        n++;
-        if (n % 20000 == 0)
-            print("# %lu steps\n", n);
-    }
-    print("# %lu steps, %lu unexpected traps\n", n, traps);
+    if (two)
+        smp_post(1, run, NULL);
+    run(NULL);
+    for (uint64_t late = clock_now() + 1000 * MS; two && clock_now() < late;)
+        hc_sched_op(SCHEDOP_yield, NULL);
+    for (unsigned int i = 0; i < 2; i++)
+        print("# vCPU %u: %lu steps, %lu unexpected traps\n", i, fuzzers[i].steps,
+              fuzzers[i].traps);
     ok(true, "the hypervisor lives");
 }
