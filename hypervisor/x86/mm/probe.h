@@ -10,11 +10,13 @@
 // mfn < max_mfn.
 static __always_inline bool frame_owner_probe(const struct frame *f, domid_t id)
 {
-    asm goto("1: cmpw %1, %0\n jne %l[no]\n" ASM_EXTABLE(1b, % l[no])
+    // clang-format off
+    asm goto("1: cmpw %1, %0\n jne %l[no]\n" ASM_EXTABLE(1b, %l[no])
              :
              : "m"(f->owner), "r"(id)
              : "cc"
              : no);
+    // clang-format on
     return true;
 no:
     return false;
