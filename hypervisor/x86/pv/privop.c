@@ -16,6 +16,9 @@
 #define LAR_LONG       (1u << 21)
 #define LAR_BIG        (1u << 22)
 #define FORCED_BYTES   5
+#define OPCODE_RDMSR   0x320f // little-endian
+#define OPCODE_WRMSR   0x300f
+#define MSR_INSN_BYTES 2
 
 static struct vcpu *vcpu_of(struct emulate_ctx *ctx) { return ctx->owner; }
 
@@ -313,9 +316,45 @@ static bool emulate(struct vcpu *v, struct cpu_user_regs *regs, const uint8_t *b
     }
 }
 
+// RDMSR and WRMSR of a 64-bit kernel, without the decoder: Linux reads the other mode's GS base at
+// each switch of processes.
+static bool emulate_msr(struct vcpu *v, struct cpu_user_regs *regs)
+{
+    uint32_t insn;
+    uint64_t value;
+    int rc;
+
+    if (!v->arch.in_kernel || regs->cs != SEL_GUEST_CS64 ||
+        (regs->rip & ~PAGE_MASK) > PAGE_SIZE - sizeof(insn) ||
+        guest_read32(&insn, (void *)regs->rip))
+        return false;
+    if ((insn & 0xffff) == OPCODE_RDMSR) {
+        rc = pv_read_msr(v, regs->ecx, &value);
+        if (!rc) {
+            regs->rax = (uint32_t)value;
+            regs->rdx = value >> 32;
+        }
+    } else if ((insn & 0xffff) == OPCODE_WRMSR) {
+        rc = pv_write_msr(v, regs->ecx, regs->eax | (uint64_t)regs->edx << 32);
+    } else {
+        return false;
+    }
+    if (unlikely(rc)) {
+        pv_inject_trap(TRAP_GP, 0);
+        return true;
+    }
+    regs->rip += MSR_INSN_BYTES;
+    regs->rflags &= ~(uint64_t)RFLAGS_RF;
+    finish(v, regs);
+    return true;
+}
+
 bool pv_emulate_privileged(struct vcpu *v, struct cpu_user_regs *regs)
 {
     uint8_t bytes[EMULATE_MAX_INSN_BYTES];
+
+    if (emulate_msr(v, regs))
+        return true;
 
     if (!guest_range_ok((void *)regs->rip, 1))
         return false; // the jump there is what faulted

@@ -4,6 +4,8 @@
 #include "lib/string.h"
 #include "x86/arch/guest_access.h"
 #include "x86/cpu/entry.h"
+#include "x86/cpu/extable.h"
+#include "x86/cpu/smap.h"
 #include "x86/cpu/traps.h"
 #include "x86/mm/paging.h"
 #include "x86/pv/pv_internal.h"
@@ -30,11 +32,16 @@ static uint64_t shown_rflags(const struct vcpu *v, bool masked)
     return rflags;
 }
 
+// One word of the frame; a fault goes to the label.
+#define PUT(address, value, fault)                                                                 \
+    asm goto("1: movq %0, (%1)\n" ASM_EXTABLE(1b, %l2)::"r"((uint64_t)(value)), "r"(address)       \
+             : "memory"                                                                            \
+             : fault)
+
 void pv_bounce(struct vcpu *v, unsigned long target, const uint64_t *extra, unsigned int extras,
                bool mask_events)
 {
     struct cpu_user_regs *regs = v->arch.regs;
-    uint64_t frame[BOUNCE_WORDS + CALLBACK_FAILSAFE_WORDS], *w = frame;
     bool masked = READ_ONCE(v->info->evtchn_upcall_mask) != 0;
     uint64_t cs = regs->cs | (uint64_t)masked << 32;
     unsigned long sp = regs->rsp;
@@ -45,21 +52,21 @@ void pv_bounce(struct vcpu *v, unsigned long target, const uint64_t *extra, unsi
         sp = v->arch.kernel_sp;
         pv_toggle_mode(v);
     }
-    *w++ = regs->rcx;
-    *w++ = regs->r11;
+    uint64_t *w = (uint64_t *)((sp & ~15ul) - (BOUNCE_WORDS + extras) * sizeof(*w));
+    sp = (unsigned long)w;
+    if (unlikely(!guest_range_ok(w, (BOUNCE_WORDS + extras) * sizeof(*w))))
+        goto no_room;
+    stac();
+    PUT(w++, regs->rcx, fault);
+    PUT(w++, regs->r11, fault);
     for (unsigned int i = 0; i < extras; i++)
-        *w++ = extra[i];
-    *w++ = regs->rip;
-    *w++ = cs;
-    *w++ = shown_rflags(v, masked);
-    *w++ = regs->rsp;
-    *w++ = regs->ss;
-    size_t size = (w - frame) * sizeof(*w);
-    sp = (sp & ~15ul) - size;
-    if (guest_copy_to((void *)sp, frame, size)) {
-        domain_crash(v->domain, "no room for an exception frame at %#lx", sp);
-        return;
-    }
+        PUT(w++, extra[i], fault);
+    PUT(w, regs->rip, fault);
+    PUT(w + 1, cs, fault);
+    PUT(w + 2, shown_rflags(v, masked), fault);
+    PUT(w + 3, regs->rsp, fault);
+    PUT(w + 4, regs->ss, fault);
+    clac();
     if (mask_events)
         WRITE_ONCE(v->info->evtchn_upcall_mask, 1);
     regs->rip = target;
@@ -67,6 +74,12 @@ void pv_bounce(struct vcpu *v, unsigned long target, const uint64_t *extra, unsi
     regs->ss = SEL_GUEST_DS32;
     regs->rsp = sp;
     regs->rflags = (regs->rflags & RFLAGS_HANDLER) | RFLAGS_IF | RFLAGS_ALWAYS;
+    return;
+
+fault:
+    clac();
+no_room:
+    domain_crash(v->domain, "no room for an exception frame at %#lx", sp);
 }
 
 void pv_inject_trap(unsigned int vector, uint32_t error_code)
