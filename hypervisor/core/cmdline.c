@@ -28,8 +28,18 @@ struct options options = {
 
 char cmdline_text[1024];
 
-enum kind { BOOL, BOOL_INVERTED, STRING, SIZE, UINT, LEVEL, TIMESTAMPS, DOM0_MEM, DOM0_VCPUS,
-            IGNORED };
+enum kind {
+    BOOL,
+    BOOL_INVERTED,
+    STRING,
+    SIZE,
+    UINT,
+    LEVEL,
+    TIMESTAMPS,
+    DOM0_MEM,
+    DOM0_VCPUS,
+    IGNORED
+};
 
 struct option {
     const char *name;
@@ -93,7 +103,10 @@ static int __init parse_bool(const char *v)
 // "error", "none/all": the part before the slash counts, the other is Xen's rate-limited level.
 static int __init parse_loglevel(const char *v, int *level)
 {
-    static const struct { const char *name; int level; } names[] = {
+    static const struct {
+        const char *name;
+        int level;
+    } names[] = {
         {"none", -1}, {"error", 0}, {"warning", 1}, {"info", 2}, {"debug", 3}, {"all", 3},
     };
     size_t len = strchr(v, '/') ? (size_t)(strchr(v, '/') - v) : strlen(v);
@@ -107,8 +120,10 @@ static int __init parse_loglevel(const char *v, int *level)
 
 static int __init parse_timestamps(const char *v)
 {
-    static const char *const names[] = {[TIMESTAMPS_NONE] = "none", [TIMESTAMPS_DATE] = "date",
-                                        [TIMESTAMPS_BOOT] = "boot", [TIMESTAMPS_RAW] = "raw"};
+    static const char *const names[] = {[TIMESTAMPS_NONE] = "none",
+                                        [TIMESTAMPS_DATE] = "date",
+                                        [TIMESTAMPS_BOOT] = "boot",
+                                        [TIMESTAMPS_RAW] = "raw"};
     for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
         if (!strcmp(v, names[i])) {
             options.console_timestamps = i;

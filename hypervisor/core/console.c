@@ -27,7 +27,8 @@ enum {
 static char ring_boot[RING_BOOT_SIZE];
 static char *ring = ring_boot;
 static uint32_t ring_size = RING_BOOT_SIZE;
-static uint32_t ring_start, ring_end; // free-running positions of the oldest byte and past the newest
+static uint32_t ring_start,
+    ring_end; // free-running positions of the oldest byte and past the newest
 
 static spinlock_t lock;
 static uint32_t lock_owner = NO_CPU;
@@ -40,7 +41,10 @@ enum { MAX_DEVICES = 4 };
 static const struct console_device *devices[MAX_DEVICES];
 static unsigned int device_count;
 
-struct console_lock_state { unsigned long flags; bool taken; };
+struct console_lock_state {
+    unsigned long flags;
+    bool taken;
+};
 
 static struct console_lock_state console_lock(void)
 {
@@ -100,7 +104,9 @@ void console_add_device(const struct console_device *dev)
 
 // ---- printk -----------------------------------------------------------------------------------
 
-struct civil_time { unsigned int year, month, day; };
+struct civil_time {
+    unsigned int year, month, day;
+};
 
 // Days since 1970-01-01 -> date (proleptic Gregorian calendar).
 static struct civil_time civil_from_days(uint64_t days)
@@ -196,7 +202,10 @@ void printk(const char *fmt, ...)
 // Call sites share slots by hash: two that collide are limited together, which does no harm.
 bool printk_ratelimit(void)
 {
-    static struct { stime_t start; uint32_t count; } slots[RATE_SLOTS];
+    static struct {
+        stime_t start;
+        uint32_t count;
+    } slots[RATE_SLOTS];
     static spinlock_t rate_lock;
     unsigned long site = (unsigned long)__builtin_return_address(0);
     unsigned int slot = (site ^ site >> 6 ^ site >> 12) % RATE_SLOTS;
@@ -266,10 +275,22 @@ static void com_write(struct uart *u, const char *s, size_t len)
         uart_putc(u, s[i]);
     }
 }
-static void com1_write(const char *s, size_t len) { com_write(&uarts[UART_COM1], s, len); }
-static void com1_flush(void) { uart_flush(&uarts[UART_COM1]); }
-static void com2_write(const char *s, size_t len) { com_write(&uarts[UART_COM2], s, len); }
-static void com2_flush(void) { uart_flush(&uarts[UART_COM2]); }
+static void com1_write(const char *s, size_t len)
+{
+    com_write(&uarts[UART_COM1], s, len);
+}
+static void com1_flush(void)
+{
+    uart_flush(&uarts[UART_COM1]);
+}
+static void com2_write(const char *s, size_t len)
+{
+    com_write(&uarts[UART_COM2], s, len);
+}
+static void com2_flush(void)
+{
+    uart_flush(&uarts[UART_COM2]);
+}
 
 static const struct console_device com_devices[UART_COUNT] = {
     {.name = "com1", .write = com1_write, .flush = com1_flush},

@@ -33,3 +33,5 @@ void console_flush(void);
 // Take the console by force: messages after this bypass locks. For panics and NMI.
 void console_force_unlock(void);
 __noreturn void panic(const char *fmt, ...) __printf(1, 2);
+// What we were given to start with is at fault, not us: one line, then reboot or halt.
+__noreturn void fatal(const char *fmt, ...) __printf(1, 2);

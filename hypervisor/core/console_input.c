@@ -40,8 +40,7 @@ static void run_keys(void *unused)
 static void announce(void)
 {
     printk(LOG_ERR "*** Serial input to %s (type Ctrl-%c three times to switch)\n",
-           to_hypervisor ? "Serai" : "the control domain",
-           (options.conswitch[0] & 0x1f) + 'a' - 1);
+           to_hypervisor ? "Serai" : "the control domain", (options.conswitch[0] & 0x1f) + 'a' - 1);
 }
 
 // Returns true when c was eaten by the switch sequence.
@@ -53,7 +52,7 @@ static bool handle_switch(char c)
         return false;
     }
     if (++switch_seen < SWITCH_COUNT)
-        return false;
+        return to_hypervisor; // the control domain may have a use for it
     switch_seen = 0;
     to_hypervisor = !to_hypervisor;
     announce();

@@ -8,7 +8,10 @@
 #include "memory/heap.h"
 #include "x86/arch/crash.h"
 
-struct key { const char *help; void (*fn)(void); };
+struct key {
+    const char *help;
+    void (*fn)(void);
+};
 
 static struct key keys[128];
 
@@ -51,7 +54,7 @@ static void show_cpu(void *unused)
 static void show_registers(void)
 {
     unsigned int cpu;
-    for_each_online_cpu(cpu) {
+    for_each_online_cpu (cpu) {
         DECLARE_BITMAP(mask, MAX_CPUS) = {};
         bit_set(mask, cpu);
         arch_cpu_call(mask, show_cpu, NULL);

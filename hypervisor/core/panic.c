@@ -49,12 +49,8 @@ static void print_context(void)
         printk("CPU %u, running d%uv%u\n", cpu_id(), v->domain->id, v->id);
 }
 
-static __noreturn void finish(const struct cpu_user_regs *regs)
+static __noreturn void finish_quietly(void)
 {
-    print_context();
-    arch_registers_dump(regs);
-    arch_backtrace(regs);
-    printk("****************************************\n");
     if (options.noreboot) {
         printk("Halted, as noreboot asks\n");
         console_flush();
@@ -66,11 +62,20 @@ static __noreturn void finish(const struct cpu_user_regs *regs)
     arch_machine_restart();
 }
 
+static __noreturn void finish(const struct cpu_user_regs *regs)
+{
+    print_context();
+    arch_registers_dump(regs);
+    arch_backtrace(regs);
+    printk("****************************************\n");
+    finish_quietly();
+}
+
 void panic(const char *fmt, ...)
 {
     va_list ap;
     claim_panic();
-    printk("\n****************************************\nPanic: ");
+    printk("\n****************************************\nPANIC: ");
     va_start(ap, fmt);
     vprintk(fmt, ap);
     va_end(ap);
@@ -78,11 +83,23 @@ void panic(const char *fmt, ...)
     finish(NULL);
 }
 
+void fatal(const char *fmt, ...)
+{
+    va_list ap;
+    claim_panic();
+    printk(LOG_ERR "FATAL: ");
+    va_start(ap, fmt);
+    vprintk(fmt, ap);
+    va_end(ap);
+    printk("\n");
+    finish_quietly();
+}
+
 void panic_regs(const struct cpu_user_regs *regs, const char *fmt, ...)
 {
     va_list ap;
     claim_panic();
-    printk("\n****************************************\nPanic: ");
+    printk("\n****************************************\nPANIC: ");
     va_start(ap, fmt);
     vprintk(fmt, ap);
     va_end(ap);

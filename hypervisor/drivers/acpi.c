@@ -67,23 +67,56 @@ struct madt {
     struct table header;
     uint32_t lapic_address, flags;
 } __packed;
-struct madt_entry { uint8_t type, length; } __packed;
-struct madt_lapic { struct madt_entry e; uint8_t acpi_id, apic_id; uint32_t flags; } __packed;
-struct madt_ioapic { struct madt_entry e; uint8_t id, reserved; uint32_t address, gsi; } __packed;
-struct madt_override { struct madt_entry e; uint8_t bus, irq; uint32_t gsi; uint16_t flags; }
-    __packed;
-struct madt_x2apic { struct madt_entry e; uint16_t reserved; uint32_t apic_id, flags, acpi_id; }
-    __packed;
+struct madt_entry {
+    uint8_t type, length;
+} __packed;
+struct madt_lapic {
+    struct madt_entry e;
+    uint8_t acpi_id, apic_id;
+    uint32_t flags;
+} __packed;
+struct madt_ioapic {
+    struct madt_entry e;
+    uint8_t id, reserved;
+    uint32_t address, gsi;
+} __packed;
+struct madt_override {
+    struct madt_entry e;
+    uint8_t bus, irq;
+    uint32_t gsi;
+    uint16_t flags;
+} __packed;
+struct madt_x2apic {
+    struct madt_entry e;
+    uint16_t reserved;
+    uint32_t apic_id, flags, acpi_id;
+} __packed;
 enum { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MADT_X2APIC = 9 };
 enum { MADT_CPU_ENABLED = 1 };
 
-struct mcfg_entry { uint64_t base; uint16_t segment; uint8_t first, last; uint32_t reserved; }
-    __packed;
-struct hpet_table { struct table header; uint32_t id; struct acpi_address address; } __packed;
-struct srat_cpu { struct madt_entry e; uint8_t domain_low, apic_id; uint32_t flags;
-    uint8_t eid, domain_high[3]; uint32_t clock; } __packed;
-struct srat_x2apic { struct madt_entry e; uint16_t reserved; uint32_t domain, apic_id, flags,
-    clock, reserved2; } __packed;
+struct mcfg_entry {
+    uint64_t base;
+    uint16_t segment;
+    uint8_t first, last;
+    uint32_t reserved;
+} __packed;
+struct hpet_table {
+    struct table header;
+    uint32_t id;
+    struct acpi_address address;
+} __packed;
+struct srat_cpu {
+    struct madt_entry e;
+    uint8_t domain_low, apic_id;
+    uint32_t flags;
+    uint8_t eid, domain_high[3];
+    uint32_t clock;
+} __packed;
+struct srat_x2apic {
+    struct madt_entry e;
+    uint16_t reserved;
+    uint32_t domain, apic_id, flags, clock, reserved2;
+} __packed;
 enum { SRAT_CPU = 0, SRAT_X2APIC = 2, SRAT_HEADER = sizeof(struct table) + 12 };
 
 enum { TABLE_MAX = 1 << 20 }; // larger ones are damaged
@@ -202,8 +235,8 @@ static void __init add_ioapic(const struct madt_ioapic *io)
 {
     if (acpi_info.ioapic_count == ACPI_MAX_IOAPICS)
         return;
-    acpi_info.ioapics[acpi_info.ioapic_count++] = (struct acpi_ioapic){
-        .id = io->id, .gsi_base = io->gsi, .address = PADDR(io->address)};
+    acpi_info.ioapics[acpi_info.ioapic_count++] =
+        (struct acpi_ioapic){.id = io->id, .gsi_base = io->gsi, .address = PADDR(io->address)};
 }
 
 // Flags: bits 0-1 polarity (3: low), bits 2-3 trigger (3: level); 0: as the bus, ISA high and edge.
@@ -283,11 +316,10 @@ static void __init parse_mcfg(const struct table *t)
         const struct mcfg_entry *m = (const void *)((const char *)t + pos);
         if (acpi_info.mcfg_count == ACPI_MAX_MCFG || m->last < m->first)
             return;
-        acpi_info.mcfg[acpi_info.mcfg_count++] =
-            (struct acpi_mcfg){.base = PADDR(m->base),
-                               .segment = m->segment,
-                               .first_bus = m->first,
-                               .last_bus = m->last};
+        acpi_info.mcfg[acpi_info.mcfg_count++] = (struct acpi_mcfg){.base = PADDR(m->base),
+                                                                    .segment = m->segment,
+                                                                    .first_bus = m->first,
+                                                                    .last_bus = m->last};
     }
 }
 
@@ -311,8 +343,11 @@ static void __init parse_table(uint64_t pa, const char *signature, void (*fn)(co
 static const struct {
     const char *signature;
     void (*fn)(const struct table *);
-} parsers[] = {{"FACP", parse_fadt}, {"APIC", parse_madt}, {"MCFG", parse_mcfg},
-               {"HPET", parse_hpet}, {"SRAT", parse_srat}};
+} parsers[] = {{"FACP", parse_fadt},
+               {"APIC", parse_madt},
+               {"MCFG", parse_mcfg},
+               {"HPET", parse_hpet},
+               {"SRAT", parse_srat}};
 
 // XSDT entries are 8 bytes wide and unaligned, RSDT's 4.
 static void __init walk_root(const struct table *root, unsigned int width)
@@ -380,8 +415,8 @@ void __init acpi_init(paddr_t rsdp)
     walk_root(root, width);
     boot_unmap(root, root->length);
     if (acpi_info.cpus_ignored)
-        printk(LOG_WARN "ACPI: %u CPUs beyond the first %u are not used\n",
-               acpi_info.cpus_ignored, MAX_CPUS);
+        printk(LOG_WARN "ACPI: %u CPUs beyond the first %u are not used\n", acpi_info.cpus_ignored,
+               MAX_CPUS);
     printk("ACPI: %u CPUs, %u IO-APICs, PM timer at %#x, HPET at %#lx, %u MMCONFIG areas\n",
            acpi_info.cpu_count, acpi_info.ioapic_count, acpi_info.pm_timer, acpi_info.hpet.v,
            acpi_info.mcfg_count);

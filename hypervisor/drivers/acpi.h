@@ -12,14 +12,28 @@ struct acpi_cpu {
     uint32_t apic_id, acpi_id;
     uint32_t proximity; // SRAT domain, 0 without SRAT
 };
-struct acpi_ioapic { uint32_t id, gsi_base; paddr_t address; };
-struct acpi_override { uint8_t isa_irq; bool level, active_low; uint32_t gsi; };
-struct acpi_mcfg { paddr_t base; uint16_t segment; uint8_t first_bus, last_bus; };
+struct acpi_ioapic {
+    uint32_t id, gsi_base;
+    paddr_t address;
+};
+struct acpi_override {
+    uint8_t isa_irq;
+    bool level, active_low;
+    uint32_t gsi;
+};
+struct acpi_mcfg {
+    paddr_t base;
+    uint16_t segment;
+    uint8_t first_bus, last_bus;
+};
 // Generic address: space 0 memory, 1 port, 2 PCI configuration.
-struct acpi_address { uint8_t space, width, offset, access; uint64_t address; } __packed;
+struct acpi_address {
+    uint8_t space, width, offset, access;
+    uint64_t address;
+} __packed;
 
 struct acpi_info {
-    paddr_t rsdp; // 0: no ACPI
+    paddr_t rsdp;                   // 0: no ACPI
     struct acpi_cpu cpus[MAX_CPUS]; // enabled ones, as listed
     unsigned int cpu_count;
     unsigned int cpus_ignored; // beyond MAX_CPUS
@@ -37,7 +51,7 @@ struct acpi_info {
     uint16_t pm1a_evt, pm1b_evt;
     uint16_t sci_irq;
     uint8_t rtc_century; // CMOS register, 0: none
-    bool s5_known; // _S5 of the DSDT was found:
+    bool s5_known;       // _S5 of the DSDT was found:
     uint8_t s5_type_a, s5_type_b;
     bool no_vga, reset_supported;
     struct acpi_address reset_reg;

@@ -7,8 +7,8 @@
 
 struct uart {
     uint16_t port;
-    uint8_t irq; // ISA IRQ, 0: none
-    uint8_t lcr; // data bits, parity, stop bits
+    uint8_t irq;   // ISA IRQ, 0: none
+    uint8_t lcr;   // data bits, parity, stop bits
     uint32_t baud; // 0: as the firmware left it
     uint32_t clock_hz;
     bool present;

@@ -23,8 +23,12 @@ struct boot_info {
     unsigned int range_count;
     paddr_t rsdp; // 0: search the BIOS areas
     bool efi;
-    struct { paddr_t base; uint32_t width, height, pitch, bpp; uint8_t red_pos, green_pos, blue_pos,
-             red_size, green_size, blue_size; bool present; } framebuffer;
+    struct {
+        paddr_t base;
+        uint32_t width, height, pitch, bpp;
+        uint8_t red_pos, green_pos, blue_pos, red_size, green_size, blue_size;
+        bool present;
+    } framebuffer;
 };
 extern struct boot_info boot_info;
 

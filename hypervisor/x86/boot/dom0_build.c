@@ -50,8 +50,8 @@ struct dom0 {
 static __init __noreturn void fail(const struct dom0 *b, const char *doing)
 {
     if (b->err.where != BUILDER_NOWHERE)
-        panic("control domain: %s: %s (at %#lx)", doing, b->err.what, (unsigned long)b->err.where);
-    panic("control domain: %s: %s", doing, b->err.what);
+        fatal("control domain: %s: %s (at %#lx)", doing, b->err.what, (unsigned long)b->err.where);
+    fatal("control domain: %s: %s", doing, b->err.what);
 }
 
 static __init uint64_t choose_pages(void)
@@ -59,12 +59,12 @@ static __init uint64_t choose_pages(void)
     uint64_t free = memory_free_pages(), want = options.dom0_mem >> PAGE_SHIFT;
 
     if (!want) {
-        uint64_t reserve = MIN(MAX(free / 16, DOM0_MIN_RESERVE >> PAGE_SHIFT),
-                               DOM0_MAX_RESERVE >> PAGE_SHIFT);
+        uint64_t reserve =
+            MIN(MAX(free / 16, DOM0_MIN_RESERVE >> PAGE_SHIFT), DOM0_MAX_RESERVE >> PAGE_SHIFT);
         want = free > reserve ? free - reserve : 0;
     }
     if (want > free || want < (16 * MiB >> PAGE_SHIFT))
-        panic("control domain: %lu MiB of memory wanted, %lu MiB free", want >> 8, free >> 8);
+        fatal("control domain: %lu MiB of memory wanted, %lu MiB free", want >> 8, free >> 8);
     return want;
 }
 
@@ -75,19 +75,19 @@ static __init void allocate_memory(struct dom0 *b)
 
     b->extents = heap_alloc_array(MAX_EXTENTS, sizeof(*b->extents));
     if (!b->extents)
-        panic("control domain: no memory for its memory map");
+        fatal("control domain: no memory for its memory map");
     while (pfn < b->nr_pages) {
         while (order && (1ul << order) > b->nr_pages - pfn)
             order--;
         struct frame *f = frame_alloc_domain(b->d, order, 0, 0);
         if (!f) {
             if (order == 0)
-                panic("control domain: out of memory after %lu of %lu pages", pfn, b->nr_pages);
+                fatal("control domain: out of memory after %lu of %lu pages", pfn, b->nr_pages);
             order--;
             continue;
         }
         if (b->extent_count == MAX_EXTENTS)
-            panic("control domain: free memory is too fragmented");
+            fatal("control domain: free memory is too fragmented");
         b->extents[b->extent_count++] =
             (struct extent){.pfn = pfn, .mfn = frame_to_mfn(f).v, .order = order};
         for (uint64_t i = 0; i < 1ul << order; i++)
@@ -174,7 +174,7 @@ static __init void *scratch_alloc(uint64_t bytes, const char *what)
 {
     void *p = bytes ? page_alloc(order_of(bytes)) : NULL;
     if (bytes && !p)
-        panic("control domain: no %lu KiB of memory to %s", (unsigned long)bytes >> 10, what);
+        fatal("control domain: no %lu KiB of memory to %s", (unsigned long)bytes >> 10, what);
     return p;
 }
 
@@ -188,8 +188,7 @@ static __init void load(struct dom0 *b)
     void *unpacked = scratch_alloc(bytes, "unpack the kernel");
     void *scratch = scratch_alloc(scratch_bytes, "unpack the kernel");
     if (unpack_glue_kernel(image, unpacked, bytes, scratch, scratch_bytes, &b->elf, &b->err) ||
-        notes_read(&b->elf, &b->notes, &b->err) ||
-        notes_check_pv(&b->elf, &b->notes, ~0u, &b->err))
+        notes_read(&b->elf, &b->notes, &b->err) || notes_check_pv(&b->elf, &b->notes, ~0u, &b->err))
         fail(b, "kernel");
 
     struct pv_layout_request req = {
@@ -259,8 +258,7 @@ static __init void write_start_info(struct dom0 *b)
 // All I/O memory, ports and interrupts but what the hypervisor drives itself.
 static __init void grant_hardware(struct domain *d)
 {
-    static const uint16_t own_ports[][2] = {
-        {0x20, 0x21}, {0xa0, 0xa1}, {0x40, 0x43}, {0x61, 0x61}};
+    static const uint16_t own_ports[][2] = {{0x20, 0x21}, {0xa0, 0xa1}, {0x40, 0x43}, {0x61, 0x61}};
     uint64_t last = (1ull << (cpu_features.phys_bits - PAGE_SHIFT)) - 1;
     int rc = rangeset_add(d->iomem_caps, 0, last);
 
@@ -278,7 +276,7 @@ static __init void grant_hardware(struct domain *d)
             rc = rc ?: rangeset_remove(d->arch.ioport_caps, uarts[i].port, uarts[i].port + 7);
     rc = rc ?: pirq_grant_hardware(d);
     if (rc)
-        panic("control domain: no memory for its permissions");
+        fatal("control domain: no memory for its permissions");
 }
 
 static __init void start_vcpu0(struct dom0 *b)
@@ -287,7 +285,7 @@ static __init void start_vcpu0(struct dom0 *b)
     struct vcpu_guest_context *c = heap_new(struct vcpu_guest_context);
 
     if (!c)
-        panic("control domain: no memory for its first CPU");
+        fatal("control domain: no memory for its first CPU");
     c->flags = VGCF_IN_KERNEL | VGCF_online;
     c->user_regs.rip = b->layout.entry;
     c->user_regs.rsp = b->layout.stack_top;
@@ -302,7 +300,7 @@ static __init void start_vcpu0(struct dom0 *b)
     int rc = arch_vcpu_set_context(v, c);
     rc = rc ?: pv_pin_root(b->d, MFN(pfn_to_mfn(b, b->layout.tables.pfn)));
     if (rc)
-        panic("control domain: its first page tables or registers are refused (%d)", rc);
+        fatal("control domain: its first page tables or registers are refused (%d)", rc);
     heap_free(c);
     v->initialised = true;
     __atomic_and_fetch(&v->pause_flags, ~VPF_DOWN, __ATOMIC_SEQ_CST);
@@ -313,13 +311,13 @@ static __init void create_vcpus(struct domain *d)
     for (unsigned int i = 0; i < d->max_vcpus; i++) {
         struct vcpu *v = vcpu_create(d, i);
         if (!v)
-            panic("control domain: no memory for vCPU %u", i);
+            fatal("control domain: no memory for vCPU %u", i);
         if (!options.dom0_vcpus_pin)
             continue;
         DECLARE_BITMAP(cpus, MAX_CPUS) = {0};
         bit_set(cpus, i % cpu_count);
         if (vcpu_set_hard_affinity(v, cpus))
-            panic("control domain: vCPU %u cannot be pinned to CPU %u", i, i % cpu_count);
+            fatal("control domain: vCPU %u cannot be pinned to CPU %u", i, i % cpu_count);
     }
 }
 
@@ -335,15 +333,16 @@ __init void dom0_build(void)
     };
 
     if (boot_info.module_count == 0)
-        panic("control domain: no kernel: the boot loader passed no module");
+        fatal("control domain: no kernel: the boot loader passed no module");
     unsigned int cpus = bitmap_weight(cpu_online_map, cpu_count);
     config.max_vcpus = options.dom0_max_vcpus ? options.dom0_max_vcpus : cpus;
     config.max_vcpus = MIN(config.max_vcpus, (uint32_t)MAX_VIRT_CPUS);
     int rc = domain_create(0, &config, true, &b->d);
     if (rc)
-        panic("control domain: cannot be created (%d)", rc);
+        fatal("control domain: cannot be created (%d)", rc);
     control_domain = b->d;
-    b->ops = (struct pv_layout_ops){.ctx = b, .mfn = pfn_to_mfn, .map = map_pfn, .unmap = unmap_pfn};
+    b->ops =
+        (struct pv_layout_ops){.ctx = b, .mfn = pfn_to_mfn, .map = map_pfn, .unmap = unmap_pfn};
     b->nr_pages = choose_pages();
     b->d->max_pages = options.dom0_mem_max ? MAX(options.dom0_mem_max >> PAGE_SHIFT, b->nr_pages)
                                            : (options.dom0_mem ? b->nr_pages : UINT32_MAX);

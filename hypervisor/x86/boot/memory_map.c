@@ -7,7 +7,13 @@
 #include "core/console.h"
 #include "lib/string.h"
 
-enum { E820_RAM = 1, E820_RESERVED = 2, E820_UNUSABLE = 5, LOW_RESERVED = 0x10000, LOW_END = 0xa0000 };
+enum {
+    E820_RAM = 1,
+    E820_RESERVED = 2,
+    E820_UNUSABLE = 5,
+    LOW_RESERVED = 0x10000,
+    LOW_END = 0xa0000
+};
 
 struct boot_range machine_map[BOOT_MAX_RANGES];
 unsigned int machine_map_count;
@@ -48,8 +54,8 @@ static uint32_t __init type_at(uint64_t start)
 
 static const char *__init type_name(uint32_t type)
 {
-    static const char *const names[] = {"unknown", "RAM", "reserved", "ACPI data", "ACPI NVS",
-                                        "unusable"};
+    static const char *const names[] = {"unknown",   "RAM",      "reserved",
+                                        "ACPI data", "ACPI NVS", "unusable"};
     return type < ARRAY_SIZE(names) ? names[type] : "reserved";
 }
 

@@ -239,7 +239,7 @@ void __init multiboot_parse(uint32_t magic, uint32_t info)
     else if (magic == MB2_LOADER_MAGIC)
         parse_multiboot2(at(info));
     else
-        panic("Not started by a Multiboot loader (magic %#x)", magic);
+        fatal("Not started by a Multiboot loader (magic %#x)", magic);
     if (!boot_info.range_count)
-        panic("The boot loader gave no memory map");
+        fatal("The boot loader gave no memory map");
 }

@@ -3,10 +3,10 @@
 // The first part is also for assembly.
 #pragma once
 
-#define MB1_HEADER_MAGIC  0x1badb002
-#define MB1_LOADER_MAGIC  0x2badb002
-#define MB1_FLAG_ALIGN    1 // header: modules start on page boundaries
-#define MB1_FLAG_MEMINFO  2
+#define MB1_HEADER_MAGIC 0x1badb002
+#define MB1_LOADER_MAGIC 0x2badb002
+#define MB1_FLAG_ALIGN   1 // header: modules start on page boundaries
+#define MB1_FLAG_MEMINFO 2
 
 #define MB2_HEADER_MAGIC      0xe85250d6
 #define MB2_LOADER_MAGIC      0x36d76289
@@ -48,7 +48,9 @@ struct mb1_info {
 #define MB1_INFO_MMAP    (1 << 6)
 #define MB1_INFO_LOADER  (1 << 9)
 
-struct mb1_module { uint32_t start, end, string, reserved; };
+struct mb1_module {
+    uint32_t start, end, string, reserved;
+};
 
 struct mb1_mmap {
     uint32_t size; // of what follows
@@ -56,15 +58,22 @@ struct mb1_mmap {
     uint32_t type;
 } __packed;
 
-struct mb2_info { uint32_t total_size, reserved; };
-struct mb2_tag { uint32_t type, size; };
+struct mb2_info {
+    uint32_t total_size, reserved;
+};
+struct mb2_tag {
+    uint32_t type, size;
+};
 
 struct mb2_module {
     struct mb2_tag tag;
     uint32_t start, end;
     char string[];
 };
-struct mb2_mmap_entry { uint64_t addr, len; uint32_t type, reserved; };
+struct mb2_mmap_entry {
+    uint64_t addr, len;
+    uint32_t type, reserved;
+};
 struct mb2_mmap {
     struct mb2_tag tag;
     uint32_t entry_size, entry_version;

@@ -28,7 +28,9 @@ enum {
 };
 
 // End of trampoline.S.
-struct trampoline_patch { uint64_t stack, entry, page_tables; };
+struct trampoline_patch {
+    uint64_t stack, entry, page_tables;
+};
 extern const char trampoline_start[], trampoline_patch[], trampoline_end[];
 void secondary_start(void);
 
@@ -97,7 +99,8 @@ void __init smp_prepare(void)
     bit_set_atomic(cpu_online_map, 0);
 }
 
-// ---- clock comparison ----------------------------------------------------------------------------
+// ---- clock comparison
+// ----------------------------------------------------------------------------
 
 // The new CPU asks, the boot CPU answers with its TSC; the closest exchange counts. An offset
 // smaller than what the exchange can tell is none.
@@ -136,7 +139,8 @@ static int64_t sync_measure(void)
     return size <= best_width ? 0 : best;
 }
 
-// ---- start ----------------------------------------------------------------------------------------
+// ---- start
+// ----------------------------------------------------------------------------------------
 
 // trampoline_base: code; +4K: L4, +8K: L3, +12K: L2 that maps the first 2 MiB where they are.
 static void __init trampoline_install(void)
@@ -160,8 +164,8 @@ static void __init prepare_stack(unsigned int cpu, struct vcpu *v)
     info->percpu_offset = percpu_offsets[cpu];
     info->cpu = cpu;
     info->vcpu = v;
-    struct trampoline_patch *patch = paddr_to_virt(
-        PADDR(trampoline_base + (trampoline_patch - trampoline_start)));
+    struct trampoline_patch *patch =
+        paddr_to_virt(PADDR(trampoline_base + (trampoline_patch - trampoline_start)));
     patch->stack = (uint64_t)info;
     patch->entry = (uint64_t)secondary_start;
     patch->page_tables = paging_idle_cr3().v;

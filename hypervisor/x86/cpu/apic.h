@@ -24,8 +24,8 @@ void apic_send_startup(uint32_t apic_id, uint8_t page); // page number of the st
 
 // The timer. Rate of its counter when there is no TSC deadline mode, set by time_init().
 void apic_timer_calibrated(uint64_t hz);
-uint32_t apic_timer_count(void);      // counts down
-void apic_timer_start_free(void);     // masked, from the top, for calibration
+uint32_t apic_timer_count(void);  // counts down
+void apic_timer_start_free(void); // masked, from the top, for calibration
 // Interrupt (VECTOR_TIMER) when the TSC reaches `tsc`, ns_left from now; earlier when it is far.
 void apic_timer_arm(uint64_t tsc, uint64_t ns_left);
 void apic_timer_disarm(void);

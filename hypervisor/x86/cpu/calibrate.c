@@ -94,7 +94,10 @@ static void __init open_reference(struct reference *r)
         panic("This machine has no PM timer, HPET or PIT to measure the CPU's clock with");
 }
 
-struct sample { uint64_t tsc, ref; uint32_t apic; };
+struct sample {
+    uint64_t tsc, ref;
+    uint32_t apic;
+};
 
 // Catch the reference just after it has moved. How well the moment is known shows in how close the
 // two TSC readings around it are; a host that takes our CPU away in between makes a wide pair.

@@ -9,7 +9,10 @@
 struct cpu_features __read_only_after_boot cpu_features;
 
 // A feature bit: register 0..3 = EAX..EDX of a leaf.
-struct feature_bit { uint32_t leaf, sub; uint8_t reg, bit; };
+struct feature_bit {
+    uint32_t leaf, sub;
+    uint8_t reg, bit;
+};
 
 static bool has(struct feature_bit f)
 {
@@ -25,19 +28,34 @@ enum { EAX, EBX, ECX, EDX };
 
 static void __init read_features(struct cpu_features *f)
 {
-    const struct { bool *flag; struct feature_bit bit; } table[] = {
-        {&f->vmx, {1, 0, ECX, 5}},          {&f->x2apic, {1, 0, ECX, 21}},
-        {&f->tsc_deadline, {1, 0, ECX, 24}}, {&f->xsave, {1, 0, ECX, 26}},
-        {&f->avx, {1, 0, ECX, 28}},         {&f->mwait, {1, 0, ECX, 3}},
-        {&f->pcid, {1, 0, ECX, 17}},        {&f->pge, {1, 0, EDX, 13}},
-        {&f->cmov, {1, 0, EDX, 15}},        {&f->pat, {1, 0, EDX, 16}},
-        {&f->fsgsbase, {7, 0, EBX, 0}},     {&f->smep, {7, 0, EBX, 7}},
-        {&f->erms, {7, 0, EBX, 9}},         {&f->invpcid, {7, 0, EBX, 10}},
-        {&f->smap, {7, 0, EBX, 20}},        {&f->umip, {7, 0, ECX, 2}},
-        {&f->ibrs, {7, 0, EDX, 26}},        {&f->xsaveopt, {13, 1, EAX, 0}},
-        {&f->xsavec, {13, 1, EAX, 1}},      {&f->xsaves, {13, 1, EAX, 3}},
-        {&f->svm, {0x80000001, 0, ECX, 2}}, {&f->syscall, {0x80000001, 0, EDX, 11}},
-        {&f->nx, {0x80000001, 0, EDX, 20}}, {&f->page1gb, {0x80000001, 0, EDX, 26}},
+    const struct {
+        bool *flag;
+        struct feature_bit bit;
+    } table[] = {
+        {&f->vmx, {1, 0, ECX, 5}},
+        {&f->x2apic, {1, 0, ECX, 21}},
+        {&f->tsc_deadline, {1, 0, ECX, 24}},
+        {&f->xsave, {1, 0, ECX, 26}},
+        {&f->avx, {1, 0, ECX, 28}},
+        {&f->mwait, {1, 0, ECX, 3}},
+        {&f->pcid, {1, 0, ECX, 17}},
+        {&f->pge, {1, 0, EDX, 13}},
+        {&f->cmov, {1, 0, EDX, 15}},
+        {&f->pat, {1, 0, EDX, 16}},
+        {&f->fsgsbase, {7, 0, EBX, 0}},
+        {&f->smep, {7, 0, EBX, 7}},
+        {&f->erms, {7, 0, EBX, 9}},
+        {&f->invpcid, {7, 0, EBX, 10}},
+        {&f->smap, {7, 0, EBX, 20}},
+        {&f->umip, {7, 0, ECX, 2}},
+        {&f->ibrs, {7, 0, EDX, 26}},
+        {&f->xsaveopt, {13, 1, EAX, 0}},
+        {&f->xsavec, {13, 1, EAX, 1}},
+        {&f->xsaves, {13, 1, EAX, 3}},
+        {&f->svm, {0x80000001, 0, ECX, 2}},
+        {&f->syscall, {0x80000001, 0, EDX, 11}},
+        {&f->nx, {0x80000001, 0, EDX, 20}},
+        {&f->page1gb, {0x80000001, 0, EDX, 26}},
         {&f->rdtscp, {0x80000001, 0, EDX, 27}},
         {&f->tsc_invariant, {0x80000007, 0, EDX, 8}},
     };
@@ -112,9 +130,9 @@ void __init cpuid_init(void)
     read_features(f);
     apply_options(f);
     if (!f->nx)
-        panic("This CPU has no NX (no-execute) bit, or the firmware switched it off");
+        fatal("This CPU has no NX (no-execute) bit, or the firmware switched it off");
     if (!f->syscall || !f->pge || !f->pat || !f->cmov)
-        panic("This CPU lacks SYSCALL, global pages, PAT or CMOV");
+        fatal("This CPU lacks SYSCALL, global pages, PAT or CMOV");
     if (f->xsave) {
         struct cpuid_result r = cpuid(13, 0);
         f->xcr0_mask = (r.a | (uint64_t)r.d << 32) & XCR0_ALLOWED;
@@ -154,11 +172,19 @@ static unsigned long wanted_cr4(const struct cpu_features *f)
 // A CPU that lacks what the boot CPU has would fail later in strange ways.
 static void check_same(const struct cpu_features *f)
 {
-    const struct { bool wanted; struct feature_bit bit; const char *name; } table[] = {
-        {f->xsave, {1, 0, ECX, 26}, "XSAVE"},         {f->fsgsbase, {7, 0, EBX, 0}, "FSGSBASE"},
-        {f->smep, {7, 0, EBX, 7}, "SMEP"},            {f->smap, {7, 0, EBX, 20}, "SMAP"},
-        {f->umip, {7, 0, ECX, 2}, "UMIP"},            {f->nx, {0x80000001, 0, EDX, 20}, "NX"},
-        {f->page1gb, {0x80000001, 0, EDX, 26}, "1G"}, {f->x2apic, {1, 0, ECX, 21}, "x2APIC"},
+    const struct {
+        bool wanted;
+        struct feature_bit bit;
+        const char *name;
+    } table[] = {
+        {f->xsave, {1, 0, ECX, 26}, "XSAVE"},
+        {f->fsgsbase, {7, 0, EBX, 0}, "FSGSBASE"},
+        {f->smep, {7, 0, EBX, 7}, "SMEP"},
+        {f->smap, {7, 0, EBX, 20}, "SMAP"},
+        {f->umip, {7, 0, ECX, 2}, "UMIP"},
+        {f->nx, {0x80000001, 0, EDX, 20}, "NX"},
+        {f->page1gb, {0x80000001, 0, EDX, 26}, "1G"},
+        {f->x2apic, {1, 0, ECX, 21}, "x2APIC"},
     };
     for (unsigned int i = 0; i < ARRAY_SIZE(table); i++)
         if (table[i].wanted && !has(table[i].bit))

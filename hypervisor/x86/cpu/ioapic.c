@@ -74,8 +74,7 @@ static void __init init_one(const struct acpi_ioapic *a)
     }
     gsi_count = MAX(gsi_count, io->gsi_base + io->pins);
     ioapic_count++;
-    printk("IO-APIC at %#lx: GSI %u-%u\n", a->address.v, io->gsi_base,
-           io->gsi_base + io->pins - 1);
+    printk("IO-APIC at %#lx: GSI %u-%u\n", a->address.v, io->gsi_base, io->gsi_base + io->pins - 1);
 }
 
 // Their vectors are moved out of the way of exceptions first: a spurious one may still come.

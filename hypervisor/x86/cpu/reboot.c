@@ -41,7 +41,10 @@ static void reset_by_pci(void)
 
 static __noreturn void reset_by_triple_fault(void)
 {
-    const struct { uint16_t limit; uint64_t base; } __packed nothing = {};
+    const struct {
+        uint16_t limit;
+        uint64_t base;
+    } __packed nothing = {};
     asm volatile("lidt %0; int3" ::"m"(nothing));
     arch_machine_halt();
 }

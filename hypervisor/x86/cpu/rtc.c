@@ -21,7 +21,9 @@ enum {
     SPIN_LIMIT = 100000,
 };
 
-struct rtc_time { uint8_t second, minute, hour, day, month, year, century; };
+struct rtc_time {
+    uint8_t second, minute, hour, day, month, year, century;
+};
 
 static uint8_t __init rtc_get(uint8_t reg)
 {
@@ -78,6 +80,7 @@ uint64_t __init rtc_read_seconds(uint8_t century_register)
     unsigned int month = from_bcd(t.month, binary), day = from_bcd(t.day, binary);
     if (month < 1 || month > 12 || day < 1 || day > 31)
         return 0; // an empty battery
-    return ((days_from_civil(year, month, day) * 24 + hour) * 60 + from_bcd(t.minute, binary)) * 60 +
+    return ((days_from_civil(year, month, day) * 24 + hour) * 60 + from_bcd(t.minute, binary)) *
+               60 +
            from_bcd(t.second, binary);
 }

@@ -97,7 +97,7 @@ void arch_cpu_idle(void)
 void arch_stop_other_cpus(void)
 {
     unsigned int cpu;
-    for_each_online_cpu(cpu)
+    for_each_online_cpu (cpu)
         if (cpu != cpu_id())
             apic_send_nmi(cpu);
 }

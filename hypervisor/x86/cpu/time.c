@@ -15,7 +15,7 @@
 // ns = (shift < 0 ? ticks >> -shift : ticks << shift) * mul >> 32
 static struct {
     uint64_t hz;
-    uint64_t tsc_base; // boot CPU's TSC at system time 0
+    uint64_t tsc_base;     // boot CPU's TSC at system time 0
     uint64_t ticks_per_ns; // fixed point, 30 bits of fraction
     uint32_t mul;
     int8_t shift;
