@@ -137,22 +137,8 @@ int table_entry_get(uint64_t *pe, unsigned int level, mfn_t table, struct domain
         return -EINVAL;
     *pe |= PTE_US;
 
-    // A table in use, as after a fork: one step.
-    uint64_t old = READ_ONCE(f->state);
-    const uint64_t mask = (uint64_t)(FRAME_TYPE_MASK | FRAME_VALIDATED | FRAME_TYPE_COUNT_TOP)
-                              << 32 |
-                          FRAME_COUNT_TOP;
-    while ((old & mask) == (uint64_t)(type | FRAME_VALIDATED) << 32 &&
-           ((old >> 32) & FRAME_TYPE_COUNT_MASK) && (old & FRAME_COUNT_MASK))
-        if (__atomic_compare_exchange_n(&f->state, &old, old + 1 + TYPE_ONE, false,
-                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-            if (likely(f->owner == d->id))
-                return 0;
-            // It was freed and became somebody else's since the look at the owner.
-            pv_frame_put_type(f);
-            return -EINVAL;
-        }
-
+    if (table_get_fast(f, d->id, type))
+        return 0;
     if (unlikely((READ_ONCE(f->type) & FRAME_TYPE_MASK) == level_type(level)) &&
         (READ_ONCE(f->type) & FRAME_TYPE_COUNT_MASK)) {
         if (*pe & PTE_RW)
@@ -175,6 +161,8 @@ int table_entry_put(uint64_t e, unsigned int level, mfn_t table, bool preemptibl
     if (mfn_eq(mfn, table))
         return 0;
     bool linear = (READ_ONCE(f->type) & FRAME_TYPE_MASK) == level_type(level);
+    if (!linear && table_put_fast(f))
+        return 0;
     int rc = pv_type_put(f, preemptible);
     if (rc)
         return rc;

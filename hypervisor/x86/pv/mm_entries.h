@@ -13,10 +13,6 @@
 #define L1_REFERENCE  (PTE_ADDR_MASK | PTE_P | PTE_RW | PTE_CACHE) // what decides on references
 #define TABLE_REFUSED (PTE_PSE | PTE_G)                            // in L2, L3, L4 entries
 
-#define FRAME_COUNT_TOP      (1u << 25) // refuse more long before the counters overflow
-#define FRAME_TYPE_COUNT_TOP (1u << 24)
-#define TYPE_ONE             (1ull << 32)
-
 static inline mfn_t pte_mfn(uint64_t e)
 {
     return MFN((e & PTE_ADDR_MASK) >> PAGE_SHIFT);

@@ -343,7 +343,7 @@ int mm_finish_slow(struct vcpu *v)
     return 0;
 }
 
-void mm_put(struct vcpu *v, struct frame *f)
+void mm_put_slow(struct vcpu *v, struct frame *f)
 {
     ASSERT(!v->arch.mm_put);
     v->arch.mm_put = f;
@@ -351,7 +351,7 @@ void mm_put(struct vcpu *v, struct frame *f)
         return; // the caller's operation ends here, and the next one begins with mm_finish
 }
 
-int mm_get(struct vcpu *v, mfn_t mfn, struct domain *d, uint32_t type)
+int mm_get_slow(struct vcpu *v, mfn_t mfn, struct domain *d, uint32_t type)
 {
     struct frame *f = v->arch.mm_partial;
     bool held, preemptible = !current->is_idle;
@@ -364,7 +364,7 @@ int mm_get(struct vcpu *v, mfn_t mfn, struct domain *d, uint32_t type)
             rc = pv_type_resume(f, d, preemptible, &held);
             goto out;
         }
-        mm_put(v, f);
+        mm_put_slow(v, f);
         if (mm_finish(v))
             return -ERESTART;
     }

@@ -14,9 +14,15 @@
 
 #include "core/domain.h"
 #include "memory/frame.h"
+#include "x86/mm/probe.h"
+#include "x86/pv/pv.h"
 
 // Set in the count argument of continued mmu_update and mmuext_op calls: *done is a running total.
 #define MMU_UPDATE_PREEMPTED (1u << 31)
+
+#define FRAME_COUNT_TOP      (1u << 25) // refuse more long before the counters overflow
+#define FRAME_TYPE_COUNT_TOP (1u << 24)
+#define TYPE_ONE             (1ull << 32)
 
 static inline unsigned int type_level(uint32_t type)
 {
@@ -40,9 +46,9 @@ int __must_check pv_type_put(struct frame *f, bool preemptible);
 // The same with references, for an operation of vCPU v that may be continued: v remembers what is
 // half done. mm_get: 0, -EINVAL, -ERESTART (call again with the same arguments; with others the
 // half-done one is dropped first).
-int __must_check mm_get(struct vcpu *v, mfn_t mfn, struct domain *d, uint32_t type);
+int __must_check mm_get_slow(struct vcpu *v, mfn_t mfn, struct domain *d, uint32_t type);
 // Drop a use and a reference. If it takes long, v->arch.mm_put is left for mm_finish.
-void mm_put(struct vcpu *v, struct frame *f);
+void mm_put_slow(struct vcpu *v, struct frame *f);
 // Finish what mm_put left. 0 or -ERESTART.
 int __must_check mm_finish_slow(struct vcpu *v);
 static inline int __must_check mm_finish(struct vcpu *v)
@@ -50,6 +56,43 @@ static inline int __must_check mm_finish(struct vcpu *v)
     return unlikely(v->arch.mm_put) ? mm_finish_slow(v) : 0;
 }
 bool mm_preempted(void);
+
+// One step for what is most common: a table already in use gets one more use and reference, or
+// loses one of several. False: nothing happened.
+static __always_inline bool __must_check table_get_fast(struct frame *f, domid_t id, uint32_t type)
+{
+    const uint64_t mask = (uint64_t)(FRAME_TYPE_MASK | FRAME_VALIDATED | FRAME_TYPE_COUNT_TOP)
+                              << 32 |
+                          FRAME_COUNT_TOP;
+    uint64_t old = READ_ONCE(f->state);
+
+    do {
+        if ((old & mask) != (uint64_t)(type | FRAME_VALIDATED) << 32 ||
+            !((old >> 32) & FRAME_TYPE_COUNT_MASK) || !(old & FRAME_COUNT_MASK))
+            return false;
+    } while (!__atomic_compare_exchange_n(&f->state, &old, old + 1 + TYPE_ONE, false,
+                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    if (likely(f->owner == id))
+        return true;
+    // It was freed and became somebody else's since the caller's look at the owner.
+    pv_frame_put_type(f);
+    return false;
+}
+
+static __always_inline bool __must_check table_put_fast(struct frame *f)
+{
+    uint64_t old = READ_ONCE(f->state);
+
+    do {
+        uint32_t type = old >> 32;
+        // A use remains that is not the lock's.
+        if ((type & (FRAME_VALIDATED | FRAME_LOCKED)) != FRAME_VALIDATED ||
+            (type & FRAME_TYPE_COUNT_MASK) < 2 || (old & FRAME_COUNT_MASK) < 2)
+            return false;
+    } while (!__atomic_compare_exchange_n(&f->state, &old, old - 1 - TYPE_ONE, false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    return true;
+}
 
 // The lock of a validated table of this type: held during changes of its entries; it counts as a
 // use. False: f is no such table (any more).
@@ -75,4 +118,20 @@ static inline bool __must_check table_lock(struct frame *f, uint32_t type)
 static inline void table_unlock(struct frame *f)
 {
     __atomic_sub_fetch(&f->type, FRAME_LOCKED + 1, __ATOMIC_RELEASE);
+}
+
+static inline int __must_check mm_get(struct vcpu *v, mfn_t mfn, struct domain *d, uint32_t type)
+{
+    struct frame *f = mfn_to_frame(mfn);
+
+    if (likely(!v->arch.mm_partial && mfn.v < max_mfn && frame_owner_probe(f, d->id) &&
+               table_get_fast(f, d->id, type)))
+        return 0;
+    return mm_get_slow(v, mfn, d, type);
+}
+
+static inline void mm_put(struct vcpu *v, struct frame *f)
+{
+    if (unlikely(!table_put_fast(f)))
+        mm_put_slow(v, f);
 }
