@@ -14,7 +14,7 @@
 #include "x86/mm/paging.h"
 #include "x86/pv/pv_internal.h"
 
-#define CR4_GUEST (CR4_TSD | CR4_FSGSBASE) // bits that follow the guest's own CR4
+#define CR4_GUEST          (CR4_TSD | CR4_FSGSBASE) // bits that follow the guest's own CR4
 #define CALLEE_SAVED_WORDS 6
 
 static DEFINE_PER_CPU(uint32_t, loaded_tsc_aux);
@@ -39,17 +39,17 @@ static void pv_save(struct vcpu *v)
 
 // ---- coming -------------------------------------------------------------------------------------
 
-// Selectors are loaded with RPL 3, so that no descriptor of the hypervisor's fits. A bad one becomes
-// null, and the guest is told by its failsafe callback.
-#define LOAD_SELECTOR(reg, value, bad)                                                             \
-    asm volatile("1: mov %1, %%" #reg "\n"                                                         \
-                 "2:\n"                                                                            \
-                 ".pushsection .text.unlikely\n"                                                   \
-                 "3: xorl %1, %1\n"                                                                \
-                 "mov %1, %%" #reg "\n"                                                            \
-                 "movb $1, %0\n"                                                                   \
-                 "jmp 2b\n"                                                                        \
-                 ".popsection\n" ASM_EXTABLE(1b, 3b)                                               \
+// Selectors are loaded with RPL 3, so that no descriptor of the hypervisor's fits. A bad one
+// becomes null, and the guest is told by its failsafe callback.
+#define LOAD_SELECTOR(reg, value, bad)               \
+    asm volatile("1: mov %1, %%" #reg "\n"           \
+                 "2:\n"                              \
+                 ".pushsection .text.unlikely\n"     \
+                 "3: xorl %1, %1\n"                  \
+                 "mov %1, %%" #reg "\n"              \
+                 "movb $1, %0\n"                     \
+                 "jmp 2b\n"                          \
+                 ".popsection\n" ASM_EXTABLE(1b, 3b) \
                  : "+q"(bad), "+r"(value))
 
 static void load_selectors(struct vcpu *v)
@@ -83,8 +83,8 @@ static void pv_load(struct vcpu *v, unsigned int cpu)
     descriptors_load_ldt(cpu, pv_ldt_virt(v), v->arch.ldt_entries);
     descriptors_set_entry_stack(cpu, v);
 
-    unsigned long cr4 = read_cr4(), want = (cr4 & ~(unsigned long)CR4_GUEST) |
-                                           (v->arch.guest_cr4 & CR4_GUEST);
+    unsigned long cr4 = read_cr4(),
+                  want = (cr4 & ~(unsigned long)CR4_GUEST) | (v->arch.guest_cr4 & CR4_GUEST);
     if (unlikely(cr4 != want))
         write_cr4(want);
     load_selectors(v);

@@ -15,9 +15,12 @@
 #define DESC_DATA(dpl)   (0x00cf93000000ffffull | (uint64_t)(dpl) << 45)
 #define DESC_TSS         0x89ull
 #define DESC_LDT         0x82ull
-#define GDT_INDEX(sel)   (((sel) - GDT_HV_PAGE_OFFSET) >> 3)
+#define GDT_INDEX(sel)   (((sel)-GDT_HV_PAGE_OFFSET) >> 3)
 
-struct table_register { uint16_t limit; uint64_t base; } __packed;
+struct table_register {
+    uint16_t limit;
+    uint64_t base;
+} __packed;
 
 struct syscall_slot syscall_slots[MAX_CPUS];
 
@@ -138,8 +141,8 @@ static void load_segments(void)
 
 static void init_syscall(unsigned int cpu)
 {
-    const uint64_t clear = RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF |
-                           RFLAGS_AC;
+    const uint64_t clear =
+        RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_AC;
 
     wrmsr(MSR_STAR, (uint64_t)SEL_GUEST_CS32 << 48 | (uint64_t)SEL_HV_CS << 32);
     wrmsr(MSR_LSTAR, (uint64_t)syscall_stubs + cpu * SYSCALL_STUB_BYTES);

@@ -51,13 +51,19 @@ void trap_init(void)
 
 void idt_load(void)
 {
-    struct { uint16_t limit; uint64_t base; } __packed idtr = {sizeof(idt) - 1, (uint64_t)idt};
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __packed idtr = {sizeof(idt) - 1, (uint64_t)idt};
 
     asm volatile("lidt %0" ::"m"(idtr));
 }
 
 // STAC and CLAC where the CPU has them; the places hold no-ops of the same length.
-struct smap_site { int32_t offset; uint32_t last_byte; };
+struct smap_site {
+    int32_t offset;
+    uint32_t last_byte;
+};
 extern const struct smap_site alternatives_start[], alternatives_end[];
 
 void smap_init(void)

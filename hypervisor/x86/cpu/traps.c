@@ -13,26 +13,25 @@
 
 #include <xen/nmi.h>
 
-#define PORT_NMI_REASON 0x61
-#define NMI_REASON_SERR (1 << 7)
+#define PORT_NMI_REASON  0x61
+#define NMI_REASON_SERR  (1 << 7)
 #define NMI_REASON_IOCHK (1 << 6)
-#define MCG_BANKS       0xff
-#define MSR_MC0_STATUS  0x401
-#define MC_VALID        (1ull << 63)
+#define MCG_BANKS        0xff
+#define MSR_MC0_STATUS   0x401
+#define MC_VALID         (1ull << 63)
 
-struct extable_entry { int32_t from, to; };
+struct extable_entry {
+    int32_t from, to;
+};
 extern const struct extable_entry ex_table_start[], ex_table_end[];
 
 static const char *const names[TRAP_COUNT] = {
-    [TRAP_DE] = "divide error",    [TRAP_DB] = "debug",
-    [TRAP_NMI] = "NMI",            [TRAP_BP] = "breakpoint",
-    [TRAP_OF] = "overflow",        [TRAP_BR] = "bounds",
-    [TRAP_UD] = "invalid opcode",  [TRAP_NM] = "no coprocessor",
-    [TRAP_DF] = "double fault",    [TRAP_TS] = "invalid TSS",
-    [TRAP_NP] = "not present",     [TRAP_SS] = "stack fault",
-    [TRAP_GP] = "general protection", [TRAP_PF] = "page fault",
-    [TRAP_MF] = "x87 error",       [TRAP_AC] = "alignment check",
-    [TRAP_MC] = "machine check",   [TRAP_XM] = "SIMD error",
+    [TRAP_DE] = "divide error",       [TRAP_DB] = "debug",          [TRAP_NMI] = "NMI",
+    [TRAP_BP] = "breakpoint",         [TRAP_OF] = "overflow",       [TRAP_BR] = "bounds",
+    [TRAP_UD] = "invalid opcode",     [TRAP_NM] = "no coprocessor", [TRAP_DF] = "double fault",
+    [TRAP_TS] = "invalid TSS",        [TRAP_NP] = "not present",    [TRAP_SS] = "stack fault",
+    [TRAP_GP] = "general protection", [TRAP_PF] = "page fault",     [TRAP_MF] = "x87 error",
+    [TRAP_AC] = "alignment check",    [TRAP_MC] = "machine check",  [TRAP_XM] = "SIMD error",
     [TRAP_CP] = "control protection",
 };
 
@@ -86,8 +85,7 @@ void trap_from_hypervisor(struct cpu_user_regs *regs)
             return;
         if (extable_fixup(regs))
             return;
-        panic_regs(regs, "Fatal page fault: address %#lx, error code %#x", addr,
-                   regs->error_code);
+        panic_regs(regs, "Fatal page fault: address %#lx, error code %#x", addr, regs->error_code);
     }
     if (extable_fixup(regs))
         return;

@@ -5,9 +5,26 @@
 #include "abi.h"
 
 enum {
-    TRAP_DE = 0, TRAP_DB = 1, TRAP_NMI = 2, TRAP_BP = 3, TRAP_OF = 4, TRAP_BR = 5, TRAP_UD = 6,
-    TRAP_NM = 7, TRAP_DF = 8, TRAP_TS = 10, TRAP_NP = 11, TRAP_SS = 12, TRAP_GP = 13, TRAP_PF = 14,
-    TRAP_MF = 16, TRAP_AC = 17, TRAP_MC = 18, TRAP_XM = 19, TRAP_CP = 21, TRAP_COUNT = 32,
+    TRAP_DE = 0,
+    TRAP_DB = 1,
+    TRAP_NMI = 2,
+    TRAP_BP = 3,
+    TRAP_OF = 4,
+    TRAP_BR = 5,
+    TRAP_UD = 6,
+    TRAP_NM = 7,
+    TRAP_DF = 8,
+    TRAP_TS = 10,
+    TRAP_NP = 11,
+    TRAP_SS = 12,
+    TRAP_GP = 13,
+    TRAP_PF = 14,
+    TRAP_MF = 16,
+    TRAP_AC = 17,
+    TRAP_MC = 18,
+    TRAP_XM = 19,
+    TRAP_CP = 21,
+    TRAP_COUNT = 32,
 };
 
 // Page fault error code.
@@ -46,9 +63,21 @@ static inline unsigned long read_cr4(void)
     asm volatile("mov %%cr4, %0" : "=r"(v));
     return v;
 }
-static inline void write_cr0(unsigned long v) { asm volatile("mov %0, %%cr0" ::"r"(v) : "memory"); }
-static inline void write_cr4(unsigned long v) { asm volatile("mov %0, %%cr4" ::"r"(v) : "memory"); }
-static inline void clts(void) { asm volatile("clts" ::: "memory"); }
+static inline void write_cr0(unsigned long v)
+{
+    asm volatile("mov %0, %%cr0" ::"r"(v) : "memory");
+}
+static inline void write_cr4(unsigned long v)
+{
+    asm volatile("mov %0, %%cr4" ::"r"(v) : "memory");
+}
+static inline void clts(void)
+{
+    asm volatile("clts" ::: "memory");
+}
 
 // Ring-3 code made this frame.
-static inline bool regs_from_guest(const struct cpu_user_regs *regs) { return regs->cs & 3; }
+static inline bool regs_from_guest(const struct cpu_user_regs *regs)
+{
+    return regs->cs & 3;
+}

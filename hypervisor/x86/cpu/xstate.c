@@ -17,7 +17,7 @@
 #define XCR0_SSE (1ull << 1)
 #define XCR0_AVX (1ull << 2)
 // What FXSAVE handles is in force for every guest, also before it uses XSETBV.
-#define XCR0_MIN (XCR0_FP | XCR0_SSE)
+#define XCR0_MIN    (XCR0_FP | XCR0_SSE)
 #define XCR0_AVX512 (7ull << 5)
 
 static DEFINE_PER_CPU(uint64_t, loaded_xcr0);

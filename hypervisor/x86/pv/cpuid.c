@@ -7,12 +7,12 @@
 
 #include <xen/arch-x86/cpuid.h>
 
-#define XEN_VERSION_4_17  (4u << 16 | 17)
-#define HYPERCALL_MSR     0x40000000u
-#define LEAF_HYPERVISOR   0x40000000u
-#define LEAF_EXTENDED     0x80000000u
-#define MAX_BASIC_LEAF    0xdu
-#define MAX_EXT_LEAF      0x80000008u
+#define XEN_VERSION_4_17 (4u << 16 | 17)
+#define HYPERCALL_MSR    0x40000000u
+#define LEAF_HYPERVISOR  0x40000000u
+#define LEAF_EXTENDED    0x80000000u
+#define MAX_BASIC_LEAF   0xdu
+#define MAX_EXT_LEAF     0x80000008u
 
 // Leaf 1: FPU DE TSC MSR PAE MCE CX8 APIC MCA CMOV PAT CLFLUSH ACPI MMX FXSR SSE SSE2 SS HTT; SSE3
 // PCLMUL SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND.
@@ -134,9 +134,8 @@ static void extended_leaf(const struct vcpu *v, uint32_t leaf, uint32_t out[4])
         break;
     case LEAF_EXTENDED + 1:
         out[2] &= EXT1_ECX_GUEST;
-        out[3] &= EXT1_EDX_GUEST | (cpu_features.vendor == VENDOR_AMD
-                                        ? EXT1_EDX_COPIES & LEAF1_EDX_GUEST
-                                        : 0);
+        out[3] &= EXT1_EDX_GUEST |
+                  (cpu_features.vendor == VENDOR_AMD ? EXT1_EDX_COPIES & LEAF1_EDX_GUEST : 0);
         if (!v->domain->is_control)
             out[3] &= ~EDX_APIC;
         break;

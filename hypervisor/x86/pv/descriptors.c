@@ -9,16 +9,16 @@
 #include "x86/mm/paging.h"
 #include "x86/pv/pv_internal.h"
 
-#define VCPUS_PER_L1    16 // 32 pages each
-#define TABLE_PTES      32
-#define GDT_PAGES       16
-#define LDT_PAGES       16
-#define LDT_MAX_ENTRIES 8192
+#define VCPUS_PER_L1     16 // 32 pages each
+#define TABLE_PTES       32
+#define GDT_PAGES        16
+#define LDT_PAGES        16
+#define LDT_MAX_ENTRIES  8192
 #define ENTRIES_PER_PAGE (PAGE_SIZE / 8)
-#define PROT_TABLE      (PTE_P | PTE_RW | PTE_A | PTE_D)
+#define PROT_TABLE       (PTE_P | PTE_RW | PTE_A | PTE_D)
 // Not global: the same addresses are another domain's elsewhere. Writable for the accessed bits.
-#define PROT_DESC       (PTE_P | PTE_RW | PTE_A | PTE_D | PTE_NX)
-#define PROT_ZERO       (PTE_P | PTE_A | PTE_NX)
+#define PROT_DESC (PTE_P | PTE_RW | PTE_A | PTE_D | PTE_NX)
+#define PROT_ZERO (PTE_P | PTE_A | PTE_NX)
 
 #define DESC_PRESENT (1ull << 47)
 #define DESC_S       (1ull << 44) // code or data
@@ -27,9 +27,15 @@
 // Fills the holes of a GDT: descriptors that are not present.
 static uint8_t zero_page[PAGE_SIZE] __section(".bss.page_aligned") __aligned(4096);
 
-static uint64_t pte(mfn_t mfn, uint64_t prot) { return mfn.v << PAGE_SHIFT | prot; }
+static uint64_t pte(mfn_t mfn, uint64_t prot)
+{
+    return mfn.v << PAGE_SHIFT | prot;
+}
 
-static uint64_t zero_pte(void) { return image_to_paddr(zero_page).v | PROT_ZERO; }
+static uint64_t zero_pte(void)
+{
+    return image_to_paddr(zero_page).v | PROT_ZERO;
+}
 
 bool pv_descriptor_ok(const struct domain *d, uint64_t *desc)
 {
@@ -117,8 +123,11 @@ void pv_gdt_set_cpu_page(struct vcpu *v, unsigned int cpu)
 
 void pv_load_gdt(const struct vcpu *v)
 {
-    struct { uint16_t limit; uint64_t base; } __packed gdtr = {
-        GDT_HV_PAGE_OFFSET + sizeof(((struct cpu_tables *)0)->gdt) - 1, pv_gdt_virt(v)};
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __packed gdtr = {GDT_HV_PAGE_OFFSET + sizeof(((struct cpu_tables *)0)->gdt) - 1,
+                       pv_gdt_virt(v)};
 
     asm volatile("lgdt %0" ::"m"(gdtr));
 }

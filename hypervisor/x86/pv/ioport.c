@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Port I/O of PV guests. Two permissions are needed: the guest's kernel's (IOPL, I/O bitmap), without
-// which the instruction faults, and the domain's (ioport_caps), without which nobody answers.
+// Port I/O of PV guests. Two permissions are needed: the guest's kernel's (IOPL, I/O bitmap),
+// without which the instruction faults, and the domain's (ioport_caps), without which nobody
+// answers.
 #include "core/rangeset.h"
 #include "x86/arch/guest_access.h"
 #include "x86/arch/io.h"
@@ -37,8 +38,7 @@ bool pv_iopl_allows(const struct vcpu *v)
     if (!v->arch.in_kernel)
         return v->arch.iopl >= 3;
     // The guest's kernel counts as ring 1, or with the assist as ring 0.
-    return v->arch.iopl >= 1 ||
-           (v->domain->vm_assist & (1ul << VMASST_TYPE_architectural_iopl));
+    return v->arch.iopl >= 1 || (v->domain->vm_assist & (1ul << VMASST_TYPE_architectural_iopl));
 }
 
 bool pv_port_allowed(struct vcpu *v, unsigned int port, unsigned int bytes)
@@ -63,9 +63,8 @@ uint32_t pv_port_read(struct vcpu *v, unsigned int port, unsigned int bytes)
     if (port == PORT_PCI_ADDRESS && bytes == 4)
         return pv->pci_address;
     if (is_pci_data(port, bytes))
-        return v->domain->is_control
-                   ? pci_raw_read(pv->pci_address, port - PORT_PCI_DATA, bytes)
-                   : ALL_ONES(bytes);
+        return v->domain->is_control ? pci_raw_read(pv->pci_address, port - PORT_PCI_DATA, bytes)
+                                     : ALL_ONES(bytes);
     if (!domain_may(v, port, bytes))
         return ALL_ONES(bytes);
     switch (bytes) {

@@ -15,7 +15,10 @@
 // ---- segment bases ------------------------------------------------------------------------------
 // The instructions exist only while the guest has CR4.FSGSBASE; the MSRs always do.
 
-static bool has_fsgsbase(const struct vcpu *v) { return v->arch.guest_cr4 & CR4_FSGSBASE; }
+static bool has_fsgsbase(const struct vcpu *v)
+{
+    return v->arch.guest_cr4 & CR4_FSGSBASE;
+}
 
 void pv_write_fs_base(struct vcpu *v, unsigned long base)
 {
@@ -240,11 +243,11 @@ long hc_get_debugreg(unsigned long reg)
 void pv_hypercall_page_init(void *page)
 {
     // push %rcx; push %r11; mov $nr, %eax; syscall; pop %r11; pop %rcx; ret
-    static const uint8_t call[] = {0x51, 0x41, 0x53, 0xb8, 0, 0, 0, 0,
-                                   0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3};
+    static const uint8_t call[] = {0x51, 0x41, 0x53, 0xb8, 0,    0,    0,
+                                   0,    0x0f, 0x05, 0x41, 0x5b, 0x59, 0xc3};
     // push %rcx; push %r11; push %rax; mov $23, %eax; syscall: the head of struct iret_context
-    static const uint8_t iret[] = {0x51, 0x41, 0x53, 0x50, 0xb8, __HYPERVISOR_iret, 0, 0, 0,
-                                   0x0f, 0x05};
+    static const uint8_t iret[] = {0x51, 0x41, 0x53, 0x50, 0xb8, __HYPERVISOR_iret,
+                                   0,    0,    0,    0x0f, 0x05};
     uint8_t *p = page;
 
     memset(p, 0xcc, PAGE_SIZE);

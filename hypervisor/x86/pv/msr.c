@@ -7,29 +7,29 @@
 #include "x86/cpu/traps.h"
 #include "x86/pv/pv_internal.h"
 
-#define MSR_PLATFORM_ID    0x00000017
-#define MSR_PATCH_LEVEL    0x0000008b
-#define MSR_PLATFORM_INFO  0x000000ce
-#define MSR_MCG_CTL        0x0000017b
-#define MSR_MTRR_PHYS0     0x00000200
-#define MSR_MTRR_PHYS_LAST 0x0000020f
-#define MSR_MTRR_FIX64K    0x00000250
-#define MSR_MTRR_FIX_LAST  0x0000026f
-#define MSR_MTRR_DEF_TYPE  0x000002ff
-#define MSR_MC_FIRST       0x00000400
-#define MSR_MC_LAST        0x0000047f
-#define MSR_XEN_HYPERCALL  0x40000000
-#define MSR_AMD_SYSCFG     0xc0010010
-#define MSR_AMD_HWCR       0xc0010015
-#define MSR_AMD_TOP_MEM    0xc001001a
-#define MSR_AMD_TOP_MEM2   0xc001001d
-#define MSR_AMD_NB_CFG     0xc001001f
+#define MSR_PLATFORM_ID     0x00000017
+#define MSR_PATCH_LEVEL     0x0000008b
+#define MSR_PLATFORM_INFO   0x000000ce
+#define MSR_MCG_CTL         0x0000017b
+#define MSR_MTRR_PHYS0      0x00000200
+#define MSR_MTRR_PHYS_LAST  0x0000020f
+#define MSR_MTRR_FIX64K     0x00000250
+#define MSR_MTRR_FIX_LAST   0x0000026f
+#define MSR_MTRR_DEF_TYPE   0x000002ff
+#define MSR_MC_FIRST        0x00000400
+#define MSR_MC_LAST         0x0000047f
+#define MSR_XEN_HYPERCALL   0x40000000
+#define MSR_AMD_SYSCFG      0xc0010010
+#define MSR_AMD_HWCR        0xc0010015
+#define MSR_AMD_TOP_MEM     0xc001001a
+#define MSR_AMD_TOP_MEM2    0xc001001d
+#define MSR_AMD_NB_CFG      0xc001001f
 #define MSR_AMD_INT_PENDING 0xc0010055
-#define MSR_AMD_LS_CFG     0xc0011020
-#define MSR_AMD_IC_CFG     0xc0011021
-#define MSR_AMD_DE_CFG     0xc0011029
-#define MSR_AMD_BU_CFG2    0xc001102a
-#define DE_CFG_LFENCE      2 // LFENCE serialises
+#define MSR_AMD_LS_CFG      0xc0011020
+#define MSR_AMD_IC_CFG      0xc0011021
+#define MSR_AMD_DE_CFG      0xc0011029
+#define MSR_AMD_BU_CFG2     0xc001102a
+#define DE_CFG_LFENCE       2 // LFENCE serialises
 
 #define MISC_ENABLE_NO_PEBS (1 << 12)
 #define MISC_ENABLE_NO_BTS  (1 << 11)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Instructions that fault in ring 3 and that a PV guest's kernel may use all the same. The decoder and
-// executor are x86/emulate's; this is the machine that they act on.
+// Instructions that fault in ring 3 and that a PV guest's kernel may use all the same. The decoder
+// and executor are x86/emulate's; this is the machine that they act on.
 #include "lib/string.h"
 #include "x86/arch/guest_access.h"
 #include "x86/cpu/cpuid.h"
@@ -20,7 +20,10 @@
 #define OPCODE_WRMSR   0x300f
 #define MSR_INSN_BYTES 2
 
-static struct vcpu *vcpu_of(struct emulate_ctx *ctx) { return ctx->owner; }
+static struct vcpu *vcpu_of(struct emulate_ctx *ctx)
+{
+    return ctx->owner;
+}
 
 static enum emulate_result fault(struct emulate_ctx *ctx, uint64_t addr, uint32_t error_code)
 {
@@ -148,7 +151,8 @@ static enum emulate_result op_write_dr(struct emulate_ctx *ctx, unsigned dr, uin
     return pv_set_debugreg(vcpu_of(ctx), dr, value) ? EMULATE_UNHANDLED : EMULATE_OK;
 }
 
-// ---- everything else ------------------------------------------------------------------------------
+// ---- everything else
+// ------------------------------------------------------------------------------
 
 static enum emulate_result op_read_msr(struct emulate_ctx *ctx, uint32_t msr, uint64_t *value)
 {
@@ -247,8 +251,9 @@ static enum emulate_mode mode_of(const struct cpu_user_regs *regs)
     if (regs->cs == SEL_GUEST_CS64)
         return EMULATE_MODE_64;
     asm("lar %1, %0" : "+r"(rights) : "r"((unsigned int)regs->cs) : "cc");
-    return rights & LAR_LONG ? EMULATE_MODE_64 : rights & LAR_BIG ? EMULATE_MODE_32
-                                                                   : EMULATE_MODE_16;
+    return rights & LAR_LONG  ? EMULATE_MODE_64
+           : rights & LAR_BIG ? EMULATE_MODE_32
+                              : EMULATE_MODE_16;
 }
 
 // Instruction bytes at RIP without touching the next page needlessly.
@@ -270,9 +275,9 @@ static size_t fetch(const struct cpu_user_regs *regs, uint8_t *bytes)
 // What decides for itself who may do it.
 static bool needs_no_privilege(uint8_t op)
 {
-    return op == INSN_IN || op == INSN_OUT || op == INSN_INS || op == INSN_OUTS ||
-           op == INSN_CLI || op == INSN_STI || op == INSN_CPUID || op == INSN_RDTSC ||
-           op == INSN_RDTSCP || op == INSN_XGETBV;
+    return op == INSN_IN || op == INSN_OUT || op == INSN_INS || op == INSN_OUTS || op == INSN_CLI ||
+           op == INSN_STI || op == INSN_CPUID || op == INSN_RDTSC || op == INSN_RDTSCP ||
+           op == INSN_XGETBV;
 }
 
 // Only what faults in ring 3: anything else got here by a change under our eyes.

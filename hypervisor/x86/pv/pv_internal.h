@@ -4,10 +4,9 @@
 
 #include "x86/pv/pv.h"
 
-// ---- delivery (traps.c): all change current's frame and its kernel stack, and crash the domain when
-// that stack cannot be written.
-// Enter the guest kernel at `target` with `extra` words between r11 and rip; events are masked when
-// `mask_events`.
+// ---- delivery (traps.c): all change current's frame and its kernel stack, and crash the domain
+// when that stack cannot be written. Enter the guest kernel at `target` with `extra` words between
+// r11 and rip; events are masked when `mask_events`.
 void pv_bounce(struct vcpu *v, unsigned long target, const uint64_t *extra, unsigned int extras,
                bool mask_events);
 
@@ -19,8 +18,8 @@ static inline bool pv_canonical(unsigned long addr)
 
 // ---- descriptors.c
 // The vCPU's descriptor tables were touched at linear address addr: true when a page of the LDT
-// could be brought in (try again). in_guest: the guest itself ran into it; when nothing can be brought
-// in, it gets its page fault at the address in its own LDT, and true is returned too.
+// could be brought in (try again). in_guest: the guest itself ran into it; when nothing can be
+// brought in, it gets its page fault at the address in its own LDT, and true is returned too.
 bool pv_ldt_fault(unsigned long addr, bool in_guest);
 // Map CPU `cpu`'s page into v's GDT.
 void pv_gdt_set_cpu_page(struct vcpu *v, unsigned int cpu);
@@ -43,7 +42,7 @@ void pv_debug_switch_out(const struct vcpu *v);
 
 // ---- emulation of what needs ring 0: #GP and #UD of the guest. False: not ours, reflect it.
 bool pv_emulate_privileged(struct vcpu *v, struct cpu_user_regs *regs); // privop.c
-void pv_set_cr4(struct vcpu *v, uint64_t value); // current, or not running
+void pv_set_cr4(struct vcpu *v, uint64_t value);                        // current, or not running
 bool pv_emulate_forced(struct vcpu *v, struct cpu_user_regs *regs);     // forced-prefix CPUID
 void pv_cpuid(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]); // cpuid.c
 // 0, or -EINVAL: the guest gets #GP.                                                      msr.c

@@ -32,11 +32,12 @@ static uint64_t shown_rflags(const struct vcpu *v, bool masked)
     return rflags;
 }
 
-// One word of the frame; a fault goes to the label.
+// One word of the frame; a fault goes to the label. (The formatter would split its operand.)
+// clang-format off
 #define PUT(address, value, fault)                                                                 \
-    asm goto("1: movq %0, (%1)\n" ASM_EXTABLE(1b, %l2)::"r"((uint64_t)(value)), "r"(address)       \
-             : "memory"                                                                            \
-             : fault)
+    asm goto("1: movq %0, (%1)\n" ASM_EXTABLE(1b, %l2)                                             \
+             :: "r"((uint64_t)(value)), "r"(address) : "memory" : fault)
+// clang-format on
 
 void pv_bounce(struct vcpu *v, unsigned long target, const uint64_t *extra, unsigned int extras,
                bool mask_events)
@@ -153,8 +154,7 @@ void pv_deliver_pending(struct vcpu *v)
     if (pending & TRAP_PENDING_FAILSAFE)
         deliver_failsafe(v, v->arch.ds, v->arch.es, v->arch.fs, v->arch.gs);
     if (pending & TRAP_PENDING_NMI) {
-        unsigned long target = v->arch.nmi_rip ? v->arch.nmi_rip
-                                               : v->arch.traps[TRAP_NMI].address;
+        unsigned long target = v->arch.nmi_rip ? v->arch.nmi_rip : v->arch.traps[TRAP_NMI].address;
         if (target)
             pv_bounce(v, target, NULL, 0, true);
     }
