@@ -19,11 +19,8 @@ struct options options = {
     .smep = true,
     .xsave = true,
     .x2apic = true,
-    .apic = true,
     .tsc_deadline = true,
     .bootscrub = true,
-    .cpuidle = true,
-    .spec_ctrl = true,
 };
 
 char cmdline_text[1024];
@@ -55,7 +52,6 @@ static const struct option __initdata option_table[] = {
     {"console_timestamps", TIMESTAMPS, 0, &options.console_timestamps},
     {"conring_size", SIZE, 0, &options.conring_size},
     {"conswitch", STRING, sizeof(options.conswitch), options.conswitch},
-    {"sync_console", BOOL, 0, &options.sync_console},
     {"loglvl", LEVEL, 0, &options.loglvl},
     {"guest_loglvl", LEVEL, 0, &options.guest_loglvl},
     {"noreboot", BOOL, 0, &options.noreboot},
@@ -73,9 +69,10 @@ static const struct option __initdata option_table[] = {
     {"x2apic", BOOL, 0, &options.x2apic},
     {"tsc_deadline", BOOL, 0, &options.tsc_deadline},
     {"bootscrub", BOOL, 0, &options.bootscrub},
-    {"cpuidle", BOOL, 0, &options.cpuidle},
-    {"spec-ctrl", BOOL, 0, &options.spec_ctrl},
     // Without effect here, but in use on many machines' command lines.
+    {"cpuidle", IGNORED, 0, NULL},
+    {"spec-ctrl", IGNORED, 0, NULL},
+    {"sync_console", IGNORED, 0, NULL},
     {"mwait-idle", IGNORED, 0, NULL},
     {"watchdog", IGNORED, 0, NULL},
     {"iommu", IGNORED, 0, NULL},

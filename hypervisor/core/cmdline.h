@@ -19,14 +19,11 @@ struct options {
     bool dom0_vcpus_pin;
     int loglvl, guest_loglvl; // highest level shown: -1 none, 0 errors .. 3 all
     bool noreboot;            // halt after a panic
-    bool smap, smep, xsave, x2apic, nosmp, apic, tsc_deadline;
+    bool smap, smep, xsave, x2apic, nosmp, tsc_deadline;
     int console_timestamps; // enum timestamps
     uint32_t maxcpus;       // 0: all
     bool bootscrub;
     uint64_t mem_limit; // mem=; 0: none
-    uint64_t reserve;   // bytes left to the hypervisor when dom0_mem is absent
-    bool sync_console;  // output is synchronous always; accepted for its spelling
-    bool cpuidle, spec_ctrl;
     uint64_t conring_size;
     char reboot[16]; // reboot=acpi|kbd|pci|triple
 };

@@ -62,7 +62,10 @@ static __init uint64_t choose_pages(void)
         uint64_t reserve =
             MIN(MAX(free / 16, DOM0_MIN_RESERVE >> PAGE_SHIFT), DOM0_MAX_RESERVE >> PAGE_SHIFT);
         want = free > reserve ? free - reserve : 0;
+        if (options.dom0_mem_max)
+            want = MIN(want, options.dom0_mem_max >> PAGE_SHIFT);
     }
+    want = MAX(want, options.dom0_mem_min >> PAGE_SHIFT);
     if (want > free || want < (16 * MiB >> PAGE_SHIFT))
         fatal("control domain: %lu MiB of memory wanted, %lu MiB free", want >> 8, free >> 8);
     return want;
