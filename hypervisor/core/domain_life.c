@@ -190,6 +190,9 @@ int domain_kill(struct domain *d)
         d->dying = DOMAIN_DYING;
         int unused = memory_claim(d, 0);
         (void)unused;
+        if (d->target)
+            domain_put(d->target);
+        d->target = NULL;
     }
     rc = evtchn_domain_relinquish(d);
     if (rc)

@@ -207,7 +207,8 @@ int evtchn_port_alloc(struct domain *d, evtchn_port_t *out, struct port **out_po
 {
     struct evtchn_domain *e = d->evtchn;
 
-    if (d->dying)
+    // A port notifies vCPU 0 until it is bound to another.
+    if (d->dying || !d->vcpu[0])
         return -EINVAL;
     for (evtchn_port_t port = e->first_free; port < port_limit(e); port++) {
         struct port *p = port_lookup(e, port);
@@ -409,8 +410,12 @@ void evtchn_vcpu_destroy(struct vcpu *v)
 
 int evtchn_domain_relinquish(struct domain *d)
 {
-    int ret = evtchn_close_all(d, false);
+    int ret;
 
+    // Whoever looked at d->dying before it was set has its port by the time this lock is ours.
+    spin_lock(&d->evtchn->lock);
+    spin_unlock(&d->evtchn->lock);
+    ret = evtchn_close_all(d, &d->evtchn->dying_cursor, false);
     if (ret)
         return ret;
     forget_virq_handler(d);

@@ -313,12 +313,12 @@ int evtchn_close(struct domain *d, evtchn_port_t port, bool guest)
 }
 
 // Close all ports from the cursor on: 0 or -ERESTART.
-int evtchn_close_all(struct domain *d, bool guest)
+int evtchn_close_all(struct domain *d, uint32_t *cursor, bool guest)
 {
     struct evtchn_domain *e = d->evtchn;
     unsigned int done = 0;
 
-    for (evtchn_port_t port = e->cursor; port < EVTCHN_FIFO_NR_CHANNELS; port++) {
+    for (evtchn_port_t port = READ_ONCE(*cursor); port < EVTCHN_FIFO_NR_CHANNELS; port++) {
         struct port *p = port_lookup(e, port);
 
         if (!p) { // neither is the rest of its chunk there
@@ -329,11 +329,34 @@ int evtchn_close_all(struct domain *d, bool guest)
             continue;
         if (evtchn_close(d, port, guest) == 0 && ++done % PREEMPT_PORTS == 0 &&
             hypercall_preempt_check()) {
-            e->cursor = port + 1;
+            WRITE_ONCE(*cursor, port + 1);
             return -ERESTART;
         }
     }
-    e->cursor = 0;
+    WRITE_ONCE(*cursor, 0);
+    return 0;
+}
+
+// Off the FIFO queues: the other vCPUs may be in the middle of a call that looks at them, so they
+// stop first. Two resets at once would wait for each other: the second starts again later.
+static int leave_fifo(struct domain *d)
+{
+    struct evtchn_domain *e = d->evtchn;
+    struct vcpu *v;
+
+    if (__atomic_exchange_n(&e->leaving_fifo, true, __ATOMIC_ACQUIRE))
+        return -ERESTART;
+    for_each_vcpu (d, v)
+        if (v != current)
+            vcpu_pause(v);
+    spin_lock(&e->lock);
+    if (e->in_use == 0)
+        evtchn_fifo_destroy(d);
+    spin_unlock(&e->lock);
+    for_each_vcpu (d, v)
+        if (v != current)
+            vcpu_unpause(v);
+    __atomic_store_n(&e->leaving_fifo, false, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -343,13 +366,8 @@ int evtchn_reset(struct domain *d)
 
     if (d != current->domain && !READ_ONCE(d->controller_pauses))
         return -EINVAL;
-    ret = evtchn_close_all(d, true);
+    ret = evtchn_close_all(d, &d->evtchn->cursor, true);
     if (ret)
         return ret;
-    spin_lock(&d->evtchn->lock);
-    // Only the domain itself knows that none of its vCPUs is using the queues.
-    if (d == current->domain && d->evtchn->fifo && d->evtchn->in_use == 0)
-        evtchn_fifo_destroy(d);
-    spin_unlock(&d->evtchn->lock);
-    return 0;
+    return d == current->domain && d->evtchn->fifo ? leave_fifo(d) : 0;
 }

@@ -260,6 +260,9 @@ int evtchn_fifo_expand(struct domain *d, const struct evtchn_expand_array *op)
     return 0;
 }
 
+static void no_op(void *arg) {}
+
+// No vCPU of d runs but the caller's, and its ports are closed.
 void evtchn_fifo_destroy(struct domain *d)
 {
     struct evtchn_fifo *fifo = d->evtchn->fifo;
@@ -267,6 +270,9 @@ void evtchn_fifo_destroy(struct domain *d)
 
     if (!fifo)
         return;
+    WRITE_ONCE(d->evtchn->fifo, NULL);
+    // Wait for interrupt handlers that still raise a port which was closed meanwhile.
+    arch_cpu_call(cpu_online_map, no_op, NULL);
     for_each_vcpu (d, v) {
         if (!v->evtchn)
             continue;
@@ -274,7 +280,6 @@ void evtchn_fifo_destroy(struct domain *d)
         heap_free(v->evtchn);
         v->evtchn = NULL;
     }
-    d->evtchn->fifo = NULL;
     for (uint32_t i = 0; i < fifo->pages; i++)
         unmap_page(fifo->array[i]);
     heap_free(fifo);

@@ -58,8 +58,10 @@ struct evtchn_domain {
     uint32_t max_port;   // highest port allowed by the toolstack
     uint32_t first_free; // no free port below
     uint32_t in_use;
-    uint32_t cursor;                                      // of a reset or relinquish in progress
-    struct evtchn_fifo *fifo;                             // NULL: 2-level
+    uint32_t cursor;          // of a reset in progress
+    uint32_t dying_cursor;    // of a relinquish: a reset may be left half done
+    bool leaving_fifo;        // a reset has stopped the other vCPUs
+    struct evtchn_fifo *fifo; // NULL: 2-level
     unsigned long poll_mask[BITMAP_WORDS(MAX_VIRT_CPUS)]; // vCPUs that may be in SCHEDOP_poll
     struct port **groups[GROUPS];
     uint32_t *pirq_port[PIRQ_CHUNKS];
@@ -131,7 +133,7 @@ void evtchn_set_state(struct port *p, enum port_state state);
 // Where the pirq's port stands; NULL: never bound.
 uint32_t *evtchn_pirq_slot(const struct evtchn_domain *e, uint32_t pirq);
 // evtchn_bind.c: close all ports from the cursor on. 0 or -ERESTART.
-int __must_check evtchn_close_all(struct domain *d, bool guest);
+int __must_check evtchn_close_all(struct domain *d, uint32_t *cursor, bool guest);
 
 // Ports, for evtchn_op.c. 0 or -E.
 int __must_check evtchn_bind_interdomain(struct domain *d, struct evtchn_bind_interdomain *op);

@@ -169,8 +169,9 @@ static int16_t transfer(struct domain *to, const struct gnttab_transfer *op)
     if (!rc) {
         arch_grant_flush_tlb(d); // old mappings may linger there
         if (frame_assign(to, f)) {
-            // It was d's a moment ago and d's limit has not changed.
-            WARN_ON(frame_assign(d, f));
+            // Back to d, unless it has filled its place meanwhile or is dying.
+            if (frame_assign(d, f))
+                frame_put(f);
             rc = GNTST_general_error;
         } else {
             complete_transfer(t, grant_header(t, op->ref), MFN(op->mfn));

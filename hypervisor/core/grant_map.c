@@ -174,6 +174,7 @@ struct pending_unmap {
     mfn_t frame;
     uint32_t ref;
     grant_handle_t handle;
+    uint32_t flags;       // of the mapping, as it was when they were claimed
     uint8_t kinds;        // MAP_KINDS bits that end
     bool io, write, last; // last: the handle ends as well
 };
@@ -230,6 +231,7 @@ static int16_t claim_mapping(struct domain *d, grant_handle_t handle, uint32_t k
     *p = (struct pending_unmap){.granter = m->granter,
                                 .ref = m->ref,
                                 .handle = handle,
+                                .flags = flags,
                                 .kinds = (uint8_t)kinds,
                                 .write = is_write(flags),
                                 .last = !m->flags};
@@ -244,12 +246,13 @@ static int16_t claim_mapping(struct domain *d, grant_handle_t handle, uint32_t k
     return rc;
 }
 
-static void unclaim_mapping(struct domain *d, const struct pending_unmap *p, uint32_t flags)
+// Only what was claimed goes back: between a look and a claim the handle can have become another's.
+static void unclaim_mapping(struct domain *d, const struct pending_unmap *p)
 {
     struct mapping *m = mapping_of(d->grant, p->handle);
 
     spin_lock(&d->grant->track_lock);
-    m->flags |= p->kinds | flags;
+    m->flags |= p->kinds | (p->flags & (GNTMAP_readonly | GNTMAP_contains_pte));
     spin_unlock(&d->grant->track_lock);
 }
 
@@ -260,22 +263,22 @@ static int16_t unmap_one(grant_handle_t handle, uint64_t host_addr, uint64_t dev
     struct pending_unmap *p = &b->entry[b->count];
     struct vcpu *v = current;
     struct domain *d = v->domain;
-    const struct mapping *m = mapping_of(d->grant, handle);
     uint32_t kinds = (host_addr ? GNTMAP_host_map : 0) | (dev_addr ? GNTMAP_device_map : 0);
-    uint32_t flags = m ? READ_ONCE(m->flags) : 0;
     int16_t rc;
 
-    if (!kinds)
-        return flags ? GNTST_okay : GNTST_bad_handle;
+    if (!kinds) {
+        const struct mapping *m = mapping_of(d->grant, handle);
+        return m && READ_ONCE(m->flags) ? GNTST_okay : GNTST_bad_handle;
+    }
     rc = claim_mapping(d, handle, kinds, p);
     if (rc)
         return rc;
     if (dev_addr && dev_addr != p->frame.v << PAGE_SHIFT)
         rc = GNTST_general_error;
     if (!rc && host_addr)
-        rc = arch_grant_unmap(v, host_addr, p->frame, new_addr, flags);
+        rc = arch_grant_unmap(v, host_addr, p->frame, new_addr, p->flags);
     if (rc) {
-        unclaim_mapping(d, p, flags & (GNTMAP_readonly | GNTMAP_contains_pte));
+        unclaim_mapping(d, p);
         return rc;
     }
     b->flush |= host_addr != 0;

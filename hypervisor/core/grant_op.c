@@ -140,9 +140,14 @@ static int grant_op_get_version(void *arg)
 
 static int16_t swap_entries(struct grant_table *t, grant_ref_t a, grant_ref_t b)
 {
-    struct active *first = grant_active_lock(t, MIN(a, b)), *second;
+    struct active *first, *second = grant_active_lock(t, MAX(a, b));
     int16_t rc = GNTST_okay;
 
+    // So that its chunk is there: making one takes the table's lock, which comes before `first`.
+    if (!second)
+        return GNTST_bad_gntref;
+    spin_unlock(&second->lock);
+    first = grant_active_lock(t, MIN(a, b));
     if (!first)
         return GNTST_bad_gntref;
     second = grant_active_lock(t, MAX(a, b));

@@ -15,6 +15,9 @@ static int vcpu_op_initialise(struct vcpu *v, void *arg)
 
     if (READ_ONCE(v->initialised))
         return -EEXIST;
+    // Nothing tells such a vCPU of events, and what stands in for its vcpu_info is everyone's.
+    if (v->id >= XEN_LEGACY_MAX_VCPUS && mfn_eq(v->info_mfn, INVALID_MFN))
+        return -EINVAL;
     // 5 KiB: too much for the stack.
     c = heap_new(struct vcpu_guest_context);
     if (!c)
@@ -23,7 +26,10 @@ static int vcpu_op_initialise(struct vcpu *v, void *arg)
         heap_free(c);
         return -EFAULT;
     }
-    spin_lock(&v->domain->hypercall_lock);
+    if (!spin_trylock(&v->domain->hypercall_lock)) {
+        heap_free(c);
+        return -ERESTART;
+    }
     if (!v->initialised) {
         ret = arch_vcpu_set_context(v, c);
         if (!ret)
@@ -144,7 +150,8 @@ static int vcpu_op_register_vcpu_info(struct vcpu *v, const void *arg)
 
     if (guest_copy_from(&r, arg, sizeof(r)))
         return -EFAULT;
-    spin_lock(&d->hypercall_lock);
+    if (!spin_trylock(&d->hypercall_lock))
+        return -ERESTART;
     ret = arch_vcpu_map_info(v, GFN(r.mfn), r.offset);
     spin_unlock(&d->hypercall_lock);
     return ret;
@@ -177,13 +184,8 @@ static int vcpu_op_get_physid(struct vcpu *v, void *arg)
     return ret ? ret : guest_copy_to(arg, &p, sizeof(p));
 }
 
-long hc_vcpu_op(unsigned long cmd, unsigned long id, unsigned long arg)
+static long vcpu_op(unsigned long cmd, struct vcpu *v, void *p)
 {
-    struct vcpu *v = id <= UINT32_MAX ? domain_vcpu(current->domain, (unsigned int)id) : NULL;
-    void *p = (void *)arg;
-
-    if (!v)
-        return -ENOENT;
     switch (cmd) {
     case VCPUOP_initialise:
         return vcpu_op_initialise(v, p);
@@ -217,4 +219,16 @@ long hc_vcpu_op(unsigned long cmd, unsigned long id, unsigned long arg)
     default:
         return -ENOSYS;
     }
+}
+
+// The control domain may hold the lock of hypercalls on this domain until the caller is off its
+// CPU: what needs the lock is tried again after softirqs, never waited for.
+long hc_vcpu_op(unsigned long cmd, unsigned long id, unsigned long arg)
+{
+    struct vcpu *v = id <= UINT32_MAX ? domain_vcpu(current->domain, (unsigned int)id) : NULL;
+    long ret = v ? vcpu_op(cmd, v, (void *)arg) : -ENOENT;
+
+    if (ret == -ERESTART)
+        return hypercall_continue(__HYPERVISOR_vcpu_op, 3, (unsigned long[]){cmd, id, arg});
+    return ret;
 }
