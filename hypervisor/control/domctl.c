@@ -142,7 +142,7 @@ static long domctl_max_vcpus(struct domain *d, struct xen_domctl *op)
 {
     uint32_t max = op->u.max_vcpus.max;
 
-    if (d == current->domain || max == 0 || max > d->max_vcpus)
+    if (d == current->domain || d->dying || max == 0 || max > d->max_vcpus)
         return -EINVAL;
     for (uint32_t i = 0; i < max; i++)
         if (!d->vcpu[i] && !vcpu_create(d, i))
@@ -155,7 +155,8 @@ static long domctl_setvcpucontext(struct domain *d, struct xen_domctl *op)
     struct vcpu *v = domain_vcpu(d, op->u.vcpucontext.vcpu);
     long rc;
 
-    if (d == current->domain)
+    // What a dying domain's vCPU got now nobody would drop.
+    if (d == current->domain || d->dying)
         return -EINVAL;
     if (!v)
         return -ENOENT;
@@ -340,7 +341,7 @@ static long domctl_set_target(struct domain *d, struct xen_domctl *op)
 
     if (!target)
         return -ESRCH;
-    if (target == d) {
+    if (target == d || d->dying) {
         domain_put(target);
         return -EINVAL;
     }

@@ -313,7 +313,8 @@ int frame_steal(struct domain *d, struct frame *f)
     spin_lock(&d->page_lock);
     if (f->owner != d->id || (uint32_t)old != (1 | FRAME_ALLOCATED) ||
         ((old >> 32) & (FRAME_TYPE_COUNT_MASK | FRAME_PINNED | FRAME_PARTIAL | FRAME_LOCKED)) ||
-        !__atomic_compare_exchange_n(&f->state, &old, 1 | FRAME_STAMPED, false, __ATOMIC_SEQ_CST,
+        // Nobody can take a reference while the count is 0 and the owner still named.
+        !__atomic_compare_exchange_n(&f->state, &old, FRAME_STAMPED, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_RELAXED)) {
         spin_unlock(&d->page_lock);
         return -EINVAL;
@@ -322,6 +323,7 @@ int frame_steal(struct domain *d, struct frame *f)
     f->tlb_stamp = arch_tlb_stamp();
     f->owner = DOMID_INVALID;
     list_remove_locked(d, f);
+    __atomic_store_n(&f->count, 1 | FRAME_STAMPED, __ATOMIC_RELEASE);
     bool last = unaccount_locked(d, 1);
     spin_unlock(&d->page_lock);
     if (last)

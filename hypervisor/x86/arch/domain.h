@@ -79,6 +79,7 @@ struct arch_vcpu {
     void *time_area_written; // the same once it holds the time (x86/cpu/time.c)
     unsigned long hv_sp;  // hypervisor stack pointer while switched out
     uint64_t nmi_rip;     // guest's NMI callback; 0: none
+    spinlock_t ldt_lock;  // ldt_shadow and its PTEs: other vCPUs drop them too; irqsave
     uint16_t ldt_shadow;  // bit n: page n of the LDT is mapped and referenced
     uint64_t *table_ptes; // the 32 page-table entries of its GDT and LDT areas
     void *xsave_memory;   // what xsave was allocated as

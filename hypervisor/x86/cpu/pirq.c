@@ -180,7 +180,8 @@ void arch_pirq_unbind(struct domain *d, uint32_t pirq)
 
 void arch_pirq_unmask(struct domain *d, uint32_t pirq)
 {
-    struct irq *irq = irq_get(pirq);
+    // Others' may be freed at any moment.
+    struct irq *irq = is_mapped(d, pirq) ? irq_get(pirq) : NULL;
 
     if (!irq || !irq->level)
         return;

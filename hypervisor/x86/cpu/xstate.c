@@ -4,6 +4,8 @@
 #include "memory/heap.h"
 #include "x86/cpu/cpuid.h"
 #include "x86/cpu/extable.h"
+#include "x86/cpu/msr.h"
+#include "x86/cpu/traps.h"
 
 #define LEGACY_BYTES  512
 #define XSAVE_ALIGN   64
@@ -90,6 +92,21 @@ void xstate_restore(struct vcpu *v)
     }
 }
 
+// Registers that XCR0 did not cover hold what another vCPU left in them.
+static void xstate_clear(const struct vcpu *v, uint64_t components)
+{
+    uint8_t area[LEGACY_BYTES + XSAVE_ALIGN] __aligned(XSAVE_ALIGN);
+
+    memset(area, 0, sizeof(area));
+    clts();
+    asm volatile("stmxcsr %0" : "=m"(*(uint32_t *)(area + MXCSR_OFFSET)));
+    asm volatile("xrstor64 (%0)" ::"r"(area), "a"((uint32_t)components),
+                 "d"((uint32_t)(components >> 32))
+                 : "memory");
+    if (v->arch.ts_set)
+        write_cr0(read_cr0() | CR0_TS);
+}
+
 int xstate_set_xcr0(struct vcpu *v, uint64_t xcr0)
 {
     if (!cpu_features.xsave || !(xcr0 & XCR0_FP) || (xcr0 & ~cpu_features.xcr0_mask) ||
@@ -97,8 +114,13 @@ int xstate_set_xcr0(struct vcpu *v, uint64_t xcr0)
         ((xcr0 & XCR0_AVX512) && (!(xcr0 & XCR0_AVX) || (xcr0 & XCR0_AVX512) != XCR0_AVX512)))
         return -EINVAL;
     unsigned long flags = irq_save();
+    uint64_t fresh = xcr0 & ~v->arch.xcr0;
     v->arch.xcr0 = xcr0 | XCR0_MIN;
+    // XRSTOR refuses an image with more than XCR0 allows.
+    ((uint64_t *)v->arch.xsave)[XSTATE_BV] &= v->arch.xcr0;
     load_xcr0(v->arch.xcr0);
+    if (fresh)
+        xstate_clear(v, fresh);
     irq_restore(flags);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "x86/arch/guest_access.h"
 #include "x86/cpu/descriptors.h"
 #include "x86/mm/paging.h"
+#include "x86/pv/mm_types.h"
 #include "x86/pv/pv_internal.h"
 
 #define VCPUS_PER_L1     16 // 32 pages each
@@ -20,6 +21,8 @@
 #define PROT_DESC (PTE_P | PTE_RW | PTE_A | PTE_D | PTE_NX)
 #define PROT_ZERO (PTE_P | PTE_A | PTE_NX)
 
+#define SELECTOR_LDT   4u
+#define SELECTOR_INDEX 0xfff8u
 #define DESC_PRESENT (1ull << 47)
 #define DESC_S       (1ull << 44) // code or data
 #define DESC_DPL     (3ull << 45)
@@ -186,20 +189,26 @@ long hc_set_gdt(unsigned long frames, unsigned long entries)
 
 bool pv_invalidate_ldt(struct vcpu *v)
 {
-    bool any = v->arch.ldt_shadow;
+    mfn_t dropped[LDT_PAGES];
+    unsigned int n = 0;
 
-    for (unsigned int i = 0; v->arch.ldt_shadow; i++) {
+    if (!READ_ONCE(v->arch.ldt_shadow))
+        return false;
+    unsigned long flags = spin_lock_irqsave(&v->arch.ldt_lock);
+    for (unsigned int i = 0; i < LDT_PAGES; i++) {
         if (!(v->arch.ldt_shadow & (1u << i)))
             continue;
         uint64_t *p = &v->arch.table_ptes[GDT_PAGES + i];
-        mfn_t mfn = MFN((*p & PTE_ADDR_MASK) >> PAGE_SHIFT);
+        dropped[n++] = MFN((*p & PTE_ADDR_MASK) >> PAGE_SHIFT);
         *p = 0;
-        v->arch.ldt_shadow &= ~(1u << i);
         if (v == current)
             tlb_invlpg(pv_ldt_virt(v) + i * PAGE_SIZE);
-        pv_frame_put_type(mfn_to_frame(mfn));
     }
-    return any;
+    v->arch.ldt_shadow = 0;
+    spin_unlock_irqrestore(&v->arch.ldt_lock, flags);
+    for (unsigned int i = 0; i < n; i++)
+        pv_frame_put_type(mfn_to_frame(dropped[i]));
+    return n;
 }
 
 int pv_set_ldt(struct vcpu *v, unsigned long base, unsigned int entries)
@@ -222,16 +231,41 @@ int pv_set_ldt(struct vcpu *v, unsigned long base, unsigned int entries)
     return 0;
 }
 
+// A page that becomes one of descriptors may have to be flushed from other CPUs' TLBs, for which
+// interrupts must be on. With interrupts off (IRET, a context switch) only one that was such a page
+// before is taken.
+static bool get_descriptors(mfn_t mfn, struct domain *d)
+{
+    if (irq_enabled())
+        return !pv_frame_get_type(mfn, d, FRAME_TYPE_SEGDESC, false);
+    if (!frame_get(mfn, d))
+        return false;
+    if (pv_segdesc_get_now(mfn_to_frame(mfn), d))
+        return true;
+    frame_put(mfn_to_frame(mfn));
+    return false;
+}
+
 static bool ldt_bring_in(struct vcpu *v, unsigned int page)
 {
     mfn_t mfn = pv_linear_to_mfn(v, v->arch.ldt_base + page * PAGE_SIZE);
 
     if (mfn_eq(mfn, INVALID_MFN) || (v->arch.ldt_shadow & (1u << page)) ||
-        pv_frame_get_type(mfn, v->domain, FRAME_TYPE_SEGDESC, false))
+        !get_descriptors(mfn, v->domain))
         return false;
+    unsigned long flags = spin_lock_irqsave(&v->arch.ldt_lock);
     v->arch.table_ptes[GDT_PAGES + page] = pte(mfn, PROT_DESC);
     v->arch.ldt_shadow |= 1u << page;
+    spin_unlock_irqrestore(&v->arch.ldt_lock, flags);
     return true;
+}
+
+bool pv_ldt_load(struct vcpu *v, unsigned int selector)
+{
+    unsigned long offset = selector & SELECTOR_INDEX;
+
+    return (selector & SELECTOR_LDT) && offset < v->arch.ldt_entries * 8ul &&
+           ldt_bring_in(v, offset >> PAGE_SHIFT);
 }
 
 bool pv_ldt_fault(unsigned long addr, bool in_guest)

@@ -83,20 +83,24 @@ int16_t arch_grant_unmap(struct vcpu *v, uint64_t addr, mfn_t frame, uint64_t ne
         if (!new)
             return GNTST_bad_virt_addr;
     }
+    // Only with its entry may the grant end: another one that the guest names or nothing at all
+    // would leave it a mapping that the granter believes to be gone.
+    int16_t rc = flags & GNTMAP_contains_pte ? GNTST_general_error : GNTST_bad_virt_addr;
     uint64_t *slot = find_slot(v, addr, flags, &table);
     if (slot) {
         uint64_t old = READ_ONCE(*slot);
-        if ((old & PTE_P) && mfn_eq(pte_mfn(old), frame)) {
+        rc = GNTST_general_error;
+        if ((old & PTE_P) && mfn_eq(pte_mfn(old), frame) &&
+            !(old & PTE_RW) == !!(flags & GNTMAP_readonly)) {
             replace(slot, new);
             new = 0;
+            rc = GNTST_okay;
         }
         table_unlock(table);
     }
-    // The guest may have dropped or moved the entry by itself; its references went with it, so
-    // the grant can end all the same.
     if (new)
         l1_entry_put(new);
-    return GNTST_okay;
+    return rc;
 }
 
 void arch_grant_flush_tlb(struct domain *d)

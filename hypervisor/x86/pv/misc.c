@@ -106,6 +106,7 @@ long hc_set_segment_base(unsigned long which, unsigned long base)
         return 0;
     case SEGBASE_GS_USER_SEL: {
         unsigned int selector = base & 0xffff;
+        pv_ldt_load(v, selector);
         load_user_gs_selector(selector & ~3u ? selector | 3 : selector);
         return 0;
     }

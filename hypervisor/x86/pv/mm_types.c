@@ -263,6 +263,25 @@ int pv_type_get(struct frame *f, struct domain *d, uint32_t type, bool preemptib
     return validate(f, d, preemptible, held);
 }
 
+bool pv_segdesc_get_now(struct frame *f, struct domain *d)
+{
+    uint32_t old = READ_ONCE(f->type), new;
+    bool held;
+
+    do {
+        if ((old & FRAME_TYPE_MASK) != FRAME_TYPE_SEGDESC || (old & FRAME_TYPE_COUNT_TOP))
+            return false;
+        if (!(old & FRAME_TYPE_COUNT_MASK))
+            new = FRAME_TYPE_SEGDESC | 1;
+        else if (old & FRAME_VALIDATED)
+            new = old + 1;
+        else
+            return false;
+    } while (!__atomic_compare_exchange_n(&f->type, &old, new, false, __ATOMIC_ACQUIRE,
+                                          __ATOMIC_RELAXED));
+    return (old & FRAME_TYPE_COUNT_MASK) || !validate(f, d, false, &held);
+}
+
 int pv_type_resume(struct frame *f, struct domain *d, bool preemptible, bool *held)
 {
     uint32_t old = READ_ONCE(f->type);

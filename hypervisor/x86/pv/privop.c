@@ -5,6 +5,7 @@
 #include "x86/arch/guest_access.h"
 #include "x86/cpu/cpuid.h"
 #include "x86/cpu/entry.h"
+#include "x86/cpu/extable.h"
 #include "x86/cpu/msr.h"
 #include "x86/cpu/traps.h"
 #include "x86/cpu/xstate.h"
@@ -250,7 +251,12 @@ static enum emulate_mode mode_of(const struct cpu_user_regs *regs)
 
     if (regs->cs == SEL_GUEST_CS64)
         return EMULATE_MODE_64;
-    asm("lar %1, %0" : "+r"(rights) : "r"((unsigned int)regs->cs) : "cc");
+    // Another vCPU may take the LDT's page away at any moment: the guest's business, not a fault.
+    pv_ldt_load(current, regs->cs);
+    asm volatile("1: lar %1, %0\n2:\n" ASM_EXTABLE(1b, 2b)
+                 : "+r"(rights)
+                 : "r"((unsigned int)regs->cs)
+                 : "cc");
     return rights & LAR_LONG  ? EMULATE_MODE_64
            : rights & LAR_BIG ? EMULATE_MODE_32
                               : EMULATE_MODE_16;
@@ -354,18 +360,20 @@ static bool emulate_msr(struct vcpu *v, struct cpu_user_regs *regs)
     return true;
 }
 
-bool pv_emulate_privileged(struct vcpu *v, struct cpu_user_regs *regs)
+static __noinline bool emulate_decoded(struct vcpu *v, struct cpu_user_regs *regs)
 {
     uint8_t bytes[EMULATE_MAX_INSN_BYTES];
-
-    if (emulate_msr(v, regs))
-        return true;
 
     if (!guest_range_ok((void *)regs->rip, 1))
         return false; // the jump there is what faulted
     size_t len = fetch(regs, bytes);
     // Unreadable now: the guest runs into the reason by itself.
     return len == 0 || emulate(v, regs, bytes, len);
+}
+
+bool pv_emulate_privileged(struct vcpu *v, struct cpu_user_regs *regs)
+{
+    return emulate_msr(v, regs) || emulate_decoded(v, regs);
 }
 
 bool pv_emulate_forced(struct vcpu *v, struct cpu_user_regs *regs)

@@ -162,11 +162,15 @@ void pv_deliver_pending(struct vcpu *v)
 
 void pv_on_iret_fault(struct cpu_user_regs *regs)
 {
+    struct vcpu *v = current;
     uint16_t ds, es, fs, gs;
 
+    // A page of the LDT that is not there yet is no mistake. Both are tried: `|`.
+    if (pv_ldt_load(v, regs->cs) | pv_ldt_load(v, regs->ss))
+        return;
     asm volatile("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3"
                  : "=r"(ds), "=r"(es), "=r"(fs), "=r"(gs));
-    deliver_failsafe(current, ds, es, fs, gs);
+    deliver_failsafe(v, ds, es, fs, gs);
 }
 
 // ---- entries by instruction ---------------------------------------------------------------------
