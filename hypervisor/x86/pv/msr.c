@@ -101,8 +101,6 @@ static uint64_t read_custom(struct vcpu *v, uint32_t msr)
         return pv_read_fs_base(v);
     case MSR_GS_BASE:
         return pv_read_gs_base(v);
-    case MSR_KERNEL_GS_BASE:
-        return pv_read_other_gs_base(v);
     case MSR_TSC_AUX:
         return v->arch.tsc_aux;
     case MSR_EFER:
@@ -129,8 +127,12 @@ static uint64_t read_custom(struct vcpu *v, uint32_t msr)
 
 int pv_read_msr(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
+    // Linux wants it at each switch of processes.
+    if (msr == MSR_KERNEL_GS_BASE) {
+        *value = pv_read_other_gs_base(v);
+        return 0;
+    }
     const struct msr_policy *p = find(msr);
-
     *value = 0;
     switch (p ? p->read : READ_FAULT) {
     case READ_ZERO:
