@@ -88,7 +88,10 @@ hypercall_fn_t *hypercall_unknown(unsigned long nr)
     return not_there;
 }
 
-hypercall_fn_t *hypercall_refused(void) { return not_permitted; }
+hypercall_fn_t *hypercall_refused(void)
+{
+    return not_permitted;
+}
 
 long hypercall_continue(unsigned long nr, unsigned int nargs, const unsigned long *args)
 {
