@@ -183,7 +183,7 @@ TEST_HDR    := $(wildcard tests/unit/*.h tests/fuzz/*.h builder/*.h toolstack/*/
                hypervisor/x86/*/*.h)
 
 UNIT_TESTS := builder_elf builder_notes builder_unpack builder_layout emulate_decode \
-              emulate_execute emulate_native lib memory rangeset
+              emulate_execute emulate_native lib memory rangeset acpi cmdline
 UNIT_SRC_builder_elf     := tests/unit/kernel_image.c builder/elf.c
 UNIT_SRC_builder_notes   := tests/unit/kernel_image.c builder/elf.c builder/notes.c
 UNIT_SRC_builder_unpack  := tests/unit/kernel_image.c $(BUILDER_SRC)
@@ -196,6 +196,9 @@ UNIT_SRC_lib             := tests/unit/lib_sources.c
 UNIT_SRC_memory          := $(addprefix hypervisor/memory/,$(HV_MEMORY))
 UNIT_CFLAGS_memory       := -include tests/unit/memory_layout.h -DSERAI_DEBUG -fno-builtin-strtoull
 UNIT_SRC_rangeset        := hypervisor/core/rangeset.c
+UNIT_SRC_acpi            := hypervisor/drivers/acpi.c
+UNIT_SRC_cmdline         := hypervisor/core/cmdline.c hypervisor/lib/number.c
+UNIT_CFLAGS_cmdline      := -fno-builtin-strtoull
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).

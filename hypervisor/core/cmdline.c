@@ -152,22 +152,26 @@ static int __init parse_memory(const char *v, const char **end, uint64_t *bytes)
 // SIZE[,min:SIZE][,max:SIZE], in any order.
 static int __init parse_dom0_mem(const char *v)
 {
+    uint64_t size = options.dom0_mem, min = options.dom0_mem_min, max = options.dom0_mem_max;
     for (;;) {
-        uint64_t *where = &options.dom0_mem, bytes;
+        uint64_t *where = &size;
         if (!strncmp(v, "min:", 4))
-            where = &options.dom0_mem_min;
+            where = &min;
         else if (!strncmp(v, "max:", 4))
-            where = &options.dom0_mem_max;
-        if (where != &options.dom0_mem)
+            where = &max;
+        if (where != &size)
             v += 4;
-        if (parse_memory(v, &v, &bytes))
+        if (parse_memory(v, &v, where))
             return -EINVAL;
-        *where = bytes;
         if (!*v)
-            return 0;
+            break;
         if (*v++ != ',')
             return -EINVAL;
     }
+    options.dom0_mem = size;
+    options.dom0_mem_min = min;
+    options.dom0_mem_max = max;
+    return 0;
 }
 
 // N, MIN-MAX, MIN- or -MAX: the upper end counts.
@@ -198,7 +202,10 @@ static int __init set_option(const struct option *o, const char *v, bool has_val
             *(bool *)o->where = b ^ (o->kind == BOOL_INVERTED);
         return b < 0 ? b : 0;
     case STRING:
-        return !has_value || strlcpy(o->where, v, o->size) >= o->size ? -EINVAL : 0;
+        if (!has_value || strlen(v) >= o->size)
+            return -EINVAL;
+        strlcpy(o->where, v, o->size);
+        return 0;
     case SIZE: {
         uint64_t n = parse_size(v, &end);
         if (end == v || *end)

@@ -397,7 +397,11 @@ void __init acpi_init(paddr_t rsdp)
     if (!rsdp.v)
         rsdp.v = find_rsdp();
     const struct rsdp *r = rsdp.v ? boot_map(rsdp, sizeof(*r)) : NULL;
-    if (!r || !rsdp_valid(r)) {
+    if (r && !rsdp_valid(r)) {
+        boot_unmap(r, sizeof(*r));
+        r = NULL;
+    }
+    if (!r) {
         printk(LOG_WARN "ACPI: no tables\n");
         return;
     }
