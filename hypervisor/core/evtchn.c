@@ -5,8 +5,8 @@
 #include "core/sched.h"
 #include "memory/heap.h"
 
-typedef void consumer_fn_t(struct vcpu *v, evtchn_port_t port);
-static consumer_fn_t *consumers[8];
+typedef void (*consumer_fn_t)(struct vcpu *v, evtchn_port_t port);
+static consumer_fn_t consumers[8];
 static spinlock_t consumers_lock = SPINLOCK_INIT;
 
 // ---- raising -----------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ static int16_t map_grant(struct domain *granter, struct gnttab_map_grant_ref *op
     struct vcpu *v = current;
     struct domain *d = v->domain;
     bool write = is_write(op->flags);
-    struct grant_use use;
+    struct grant_use use = {.frame = INVALID_MFN};
     struct mapping *m;
     uint32_t taken = 0;
     int16_t rc = GNTST_okay;

@@ -39,6 +39,7 @@ static __always_inline hypercall_fn_t *hypercall_handler(enum hypercall_abi abi,
         return hypercall_unknown(nr);
     if (unlikely(h->who == WHO_PRIVILEGED) && !current->domain->is_control)
         return hypercall_refused();
+    // cppcheck-suppress CastIntegerToAddressAtReturn; it does not see the function type
     return h->fn[abi];
 }
 

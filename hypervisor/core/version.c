@@ -13,6 +13,10 @@
 #define VERSION_MAJOR 4
 #define VERSION_MINOR 17
 
+#ifndef __VERSION__ // sparse has none
+#define __VERSION__ "unknown"
+#endif
+
 static int put_string(void *arg, const char *s)
 {
     return guest_copy_to(arg, s, strlen(s) + 1);
