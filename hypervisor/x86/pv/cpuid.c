@@ -7,12 +7,14 @@
 
 #include <xen/arch-x86/cpuid.h>
 
-#define XEN_VERSION_4_17 (4u << 16 | 17)
-#define HYPERCALL_MSR    0x40000000u
-#define LEAF_HYPERVISOR  0x40000000u
-#define LEAF_EXTENDED    0x80000000u
-#define MAX_BASIC_LEAF   0xdu
-#define MAX_EXT_LEAF     0x80000008u
+#define XEN_VERSION_4_17        (4u << 16 | 17)
+#define HYPERCALL_MSR           0x40000000u
+#define LEAF_HYPERVISOR         0x40000000u
+#define LEAF_EXTENDED           0x80000000u
+#define MAX_BASIC_LEAF          0xdu
+#define XSAVE_LEGACY_AND_HEADER 576u
+#define XSAVE_COMPONENT_ALIGNED 2u // leaf 0xd, ECX of a component
+#define MAX_EXT_LEAF            0x80000008u
 
 // Leaf 1: FPU DE TSC MSR PAE MCE CX8 APIC MCA CMOV PAT CLFLUSH ACPI MMX FXSR SSE SSE2 SS HTT; SSE3
 // PCLMUL SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND.
@@ -71,6 +73,23 @@ static void hypervisor_leaf(const struct vcpu *v, uint32_t leaf, uint32_t sublea
     }
 }
 
+// Bytes of an XSAVE area in compacted form with these components. Not every CPU model that we run
+// on says it right, and guests check it.
+static uint32_t compacted_size(uint64_t xcr0)
+{
+    uint32_t size = XSAVE_LEGACY_AND_HEADER;
+
+    for (unsigned int i = 2; i < 63; i++) {
+        if (!(xcr0 >> i & 1))
+            continue;
+        struct cpuid_result r = cpuid(0xd, i);
+        if (r.c & XSAVE_COMPONENT_ALIGNED)
+            size = ROUND_UP(size, 64u);
+        size += r.a;
+    }
+    return size;
+}
+
 static void basic_leaf(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     switch (leaf) {
@@ -113,6 +132,7 @@ static void basic_leaf(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, ui
             out[3] = cpu_features.xcr0_mask >> 32;
         } else if (subleaf == 1) {
             out[0] &= 7; // XSAVEOPT XSAVEC XGETBV1; no supervisor states
+            out[1] = compacted_size(v->arch.xcr0);
             out[2] = out[3] = 0;
         } else if (subleaf > 62 || !(cpu_features.xcr0_mask >> subleaf & 1)) {
             out[0] = out[1] = out[2] = out[3] = 0;
