@@ -134,7 +134,7 @@ static size_t format_timestamp(char *buf, size_t size)
                         (unsigned)(s / 3600 % 24), (unsigned)(s / 60 % 60), (unsigned)(s % 60));
     }
     case TIMESTAMPS_BOOT:
-        return snprintf(buf, size, "[%5llu.%06llu] ", t / NS_PER_S, t % NS_PER_S / NS_PER_US);
+        return snprintf(buf, size, "[%5lld.%06lld] ", t / NS_PER_S, t % NS_PER_S / NS_PER_US);
     case TIMESTAMPS_RAW:
         return snprintf(buf, size, "[%016lx] ", arch_ticks());
     default:
