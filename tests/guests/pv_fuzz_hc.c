@@ -444,6 +444,12 @@ static void repair(void)
             pte_set((unsigned long)victims[i], make_pte(victim_mfns[i], PTE_RO_DATA));
 }
 
+static bool ignore(struct regs *r)
+{
+    (void)r;
+    return true;
+}
+
 static void run(void *arg)
 {
     struct fuzzer *f = me();
@@ -489,6 +495,8 @@ static void set_up(uint64_t seed)
     for (unsigned int i = 0; i < FRAMES; i++)
         map_page(SCRATCH_VA + i * PAGE_SIZE, i & 1 ? make_pte(frames[i], PTE_RW_DATA) : 0);
     note_image();
+    trap_hook(2, ignore); // it may send itself NMIs
+    trap_hook(VEC_NMI, ignore);
     set_up_grants();
     look_up();
     hc_vm_assist(VMASST_CMD_enable, VMASST_TYPE_writable_pagetables);

@@ -55,9 +55,9 @@ static void timer_op(void)
     tap_note("latest of twenty by %lu us", worst / 1000);
     ok(worst < 1000 * MS, "twenty timers of 1 ms come in time");
     event_count[timer] = 0;
-    hc_set_timer_op(clock_now() + 5 * MS);
+    hc_set_timer_op(clock_now() + 100 * MS);
     is(hc_set_timer_op(0), 0, "zero stops it");
-    clock_spin(20 * MS);
+    clock_spin(120 * MS);
     is(event_count[timer], 0, "it does not come");
     is(hc_set_timer_op(clock_now() - MS), 0, "a time in the past");
     ok(wait_events(1, 1000 * MS), "comes at once");
@@ -79,9 +79,9 @@ static void singleshot(void)
     is(one_shot(clock_now() + 20 * MS, VCPU_SSHOTTMR_future), 0, "future flag, time to come");
     ok(wait_events(1, 1000 * MS), "it comes");
     event_count[timer] = 0;
-    one_shot(clock_now() + 5 * MS, 0);
+    one_shot(clock_now() + 100 * MS, 0);
     is(hc_vcpu_op(VCPUOP_stop_singleshot_timer, 0, NULL), 0, "stop_singleshot_timer");
-    clock_spin(20 * MS);
+    clock_spin(120 * MS);
     is(event_count[timer], 0, "it does not come");
     one_shot(clock_now() - 5 * MS, 0);
     ok(wait_events(1, 1000 * MS), "a time in the past, no flag: at once");

@@ -29,6 +29,8 @@
 #define RFLAGS_HANDLER 0x200ad5
 #define RFLAGS_ALWAYS  0x2
 
+#define IDT_STUB_BYTES 16
+
 #ifndef __ASSEMBLY__
 #include "abi.h"
 
@@ -39,6 +41,7 @@ extern char idt_stubs[]; // 256, IDT_STUB_BYTES each
 extern char sysenter_entry[];
 extern char entry_text_start[], entry_text_end[]; // code that runs before or after a frame exists
 extern char vcpu_start[];
+extern char debug_frame_lost[]; // goes on with the vCPU's frame for pv_on_debug_lost
 
 // Leave to the guest with the current vCPU's frame, after softirqs and events. Interrupts on or
 // off.
@@ -59,6 +62,7 @@ void pv_on_syscall(struct cpu_user_regs *regs);      // SYSCALL that the fast pa
 void pv_on_syscall32(struct cpu_user_regs *regs);
 void pv_on_sysenter(struct cpu_user_regs *regs);
 void pv_on_iret_fault(struct cpu_user_regs *regs);
+void pv_on_debug_lost(struct cpu_user_regs *regs); // the frame holds nothing: it was overwritten
 void pv_deliver_pending(struct vcpu *v); // v->arch.trap_pending
 void pv_deliver_event(struct vcpu *v);
 __noreturn void vcpu_started(struct vcpu *prev);

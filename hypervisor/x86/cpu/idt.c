@@ -10,7 +10,6 @@
 #include "core/cmdline.h"
 #include "lib/string.h"
 
-#define IDT_STUB_BYTES 16
 #define GATE_PRESENT   0x8000u
 #define GATE_INTERRUPT 0x0e00u
 

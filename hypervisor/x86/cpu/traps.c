@@ -98,9 +98,27 @@ static bool in_entry_text(unsigned long rip)
     return rip >= (unsigned long)entry_text_start && rip < (unsigned long)entry_text_end;
 }
 
+// QEMU delivers a guest's single step and its watchpoint as two exceptions, the second one before
+// the first instruction of the handler, where it overwrites the guest's frame on the IST stack.
+// Returning would run the handler for ever.
+static bool debug_overwrote_frame(struct cpu_user_regs *regs)
+{
+    struct vcpu *v = this_cpu(current_vcpu);
+
+    if (regs->rip != (unsigned long)idt_stubs + TRAP_DB * IDT_STUB_BYTES || v->is_idle)
+        return false;
+    regs->rip = (unsigned long)debug_frame_lost;
+    regs->rflags = RFLAGS_ALWAYS;
+    regs->rsp = (unsigned long)v->arch.regs;
+    return true;
+}
+
 void trap_debug_from_hypervisor(struct cpu_user_regs *regs)
 {
     unsigned long dr6;
+
+    if (unlikely(debug_overwrote_frame(regs)))
+        return;
 
     // Only a guest causes these: its single step over SYSENTER, a watchpoint on memory that the
     // hypervisor copied for it, or one delayed by MOV SS into an entry. None is the hypervisor's.

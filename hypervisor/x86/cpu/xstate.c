@@ -66,9 +66,21 @@ void xstate_save(struct vcpu *v)
         asm volatile("xsave64 (%0)" ::"r"(v->arch.xsave), "a"(-1), "d"(-1) : "memory");
 }
 
+// AMD CPUs restore the x87 error pointers (last instruction and operand) only while an exception is
+// pending, so the former vCPU's would stay: a load of our own replaces them.
+static void forget_x87_pointers(void)
+{
+    static const uint32_t zero;
+
+    asm volatile("fnclex; ffree %%st(7); fildl %0" ::"m"(zero));
+}
+
 void xstate_restore(struct vcpu *v)
 {
     int bad = 1;
+
+    if (cpu_features.vendor == VENDOR_AMD)
+        forget_x87_pointers();
 
     if (!cpu_features.xsave) {
         asm volatile("1: fxrstor64 (%1)\n xorl %0, %0\n2:\n" ASM_EXTABLE(1b, 2b)

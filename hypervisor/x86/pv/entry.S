@@ -484,6 +484,13 @@ debug_entry:
     movq %rdx, %rsp
     jmp exception_ring3
 
+// The frame of a #DB is gone (cpu/traps.c tells why): the vCPU cannot go on.
+    .globl debug_frame_lost
+debug_frame_lost:
+    movq REGS_BYTES + STACK_INFO_VCPU(%rsp), %rbx
+    CALL_WITH_FRAME pv_on_debug_lost
+    jmp pv_exit
+
 // One stub of 16 bytes for each vector: completes the frame with error code and vector.
 .macro IDT_STUB vector, target, error_code
     .balign 16

@@ -160,6 +160,11 @@ void pv_deliver_pending(struct vcpu *v)
     }
 }
 
+void pv_on_debug_lost(struct cpu_user_regs *regs)
+{
+    domain_crash(current->domain, "a second debug exception came on top of its first");
+}
+
 void pv_on_iret_fault(struct cpu_user_regs *regs)
 {
     struct vcpu *v = current;

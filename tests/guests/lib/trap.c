@@ -57,23 +57,26 @@ static void resume_at(struct trap *t, struct regs *r)
     r->rax = 1;
     r->cs = FLAT_KERNEL_CS & ~3UL; // ring 0 in the frame: kernel mode
     r->ss = FLAT_KERNEL_SS & ~3UL;
-    r->rflags &= ~0x40100UL; // no trap flag, no alignment check
+    r->rflags = (r->rflags & 0x200) | 2; // the event mask as it was, nothing else
     this_vcpu()->armed = t->outer;
+}
+
+void trap_abort(struct regs *r)
+{
+    if (!this_vcpu()->armed)
+        die(r);
+    resume_at(this_vcpu()->armed, r);
 }
 
 void trap_dispatch(struct regs *r)
 {
-    struct vcpu *v = this_vcpu();
-
     if (hooks[r->vector] && hooks[r->vector](r))
         return;
     if (r->vector == VEC_EVENT) {
         event_upcall();
         return;
     }
-    if (!v->armed)
-        die(r);
-    resume_at(v->armed, r);
+    trap_abort(r);
 }
 
 void trap_table(void *entries)

@@ -41,6 +41,9 @@ void trap_disarm(void);
 typedef bool trap_hook_t(struct regs *r);
 void trap_hook(unsigned int vector, trap_hook_t *hook);
 
+// From a hook: end the innermost CATCH as if this trap had not been hooked.
+void trap_abort(struct regs *r);
+
 // Installs the default table and callbacks on this vCPU. trap_table() is the table itself, with
 // 256 entries and a terminator.
 void trap_init(void);
