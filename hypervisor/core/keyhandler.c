@@ -3,6 +3,7 @@
 #include "core/console.h"
 #include "core/domain.h"
 #include "core/evtchn.h"
+#include "core/grant.h"
 #include "core/sched.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
@@ -100,11 +101,20 @@ static void show_guest_registers(void)
     }
 }
 
-static void show_memory(void)
+// Whatever domains can take, so that tests can see that all of it came back.
+static void show_resources(void)
 {
-    printk("Frames: %lu in all, %lu free, %lu unclaimed; heap %lu bytes in use\n",
-           memory_total_pages(), memory_free_pages(), memory_unclaimed_pages(),
-           heap_bytes_in_use());
+    unsigned int ports = 0, mappings = 0;
+    domid_t id = 0;
+    for (struct domain *d; (d = domain_get_next(id)); domain_put(d)) {
+        ports += evtchn_domain_ports_in_use(d);
+        mappings += grant_domain_mappings(d);
+        id = d->id + 1;
+    }
+    printk("Frames: %lu in all, %lu free, %lu unclaimed\n", memory_total_pages(),
+           memory_free_pages(), memory_unclaimed_pages());
+    printk("In use: heap %lu bytes, event channels %u, grant mappings %u\n", heap_bytes_in_use(),
+           ports, mappings);
 }
 
 static void reboot_now(void)
@@ -123,7 +133,7 @@ void __init keyhandler_init(void)
     keyhandler_register('d', "registers of all CPUs", show_registers);
     keyhandler_register('q', "domains and vCPUs", show_domains);
     keyhandler_register('0', "registers of all vCPUs", show_guest_registers);
-    keyhandler_register('m', "memory in use", show_memory);
+    keyhandler_register('m', "memory, event channels and grants in use", show_resources);
     keyhandler_register('R', "reboot the machine", reboot_now);
     keyhandler_register('C', "crash the hypervisor", crash_now);
 }

@@ -89,9 +89,11 @@ class Guests:
             time.sleep(0.2)
 
     def resources(self):
-        """What the hypervisor has free, exactly: {name: count} from `serai info`."""
-        text = self.machine.sh("serai info")
-        keys = ("free_pages", "heap_used", "event_channels", "grants")
-        found = {k: re.search(rf"^{k}\s*: (\d+)", text, re.M) for k in keys}
-        assert found["free_pages"], "serai info does not tell free_pages"
-        return {k: int(v[1]) for k, v in found.items() if v}
+        """What is free and in use in the hypervisor, exactly, as its key 'm' says."""
+        text = self.machine.sh("serai debug-keys m; serai dmesg | tail -n 30")
+        frames = re.findall(r"Frames: \d+ in all, (\d+) free", text)
+        used = re.findall(r"In use: heap (\d+) bytes, event channels (\d+), grant mappings (\d+)",
+                          text)
+        assert frames and used, "the hypervisor's key m tells no counts"
+        names = ("free frames", "heap bytes", "event channels", "grant mappings")
+        return dict(zip(names, (int(frames[-1]), *map(int, used[-1]))))
