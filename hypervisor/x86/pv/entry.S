@@ -99,6 +99,13 @@
     call \function
 .endm
 
+// Go on unless the guest is what was interrupted. QEMU lets the IRET of a 32-bit program enter
+// virtual-8086 mode, which long mode does not have; the CS of its frame then says nothing.
+.macro UNLESS_VM86 guest
+    testb $RFLAGS_VM >> 16, R_RFLAGS + 2(%rsp)
+    jne \guest
+.endm
+
     .section .text.entry, "ax"
     .globl entry_text_start
 entry_text_start:
@@ -432,6 +439,7 @@ exception_ring3:
     CALL_WITH_FRAME pv_on_exception
     jmp pv_exit
 exception_ring0:
+    UNLESS_VM86 exception_ring3
     CALL_WITH_FRAME trap_from_hypervisor
 return_ring0:
     addq $8, %rsp
@@ -445,10 +453,12 @@ irq_entry:
     PUSH_REGS
     testb $3, R_CS(%rsp)
     je 1f
+irq_ring3:
     movq REGS_BYTES + STACK_INFO_VCPU(%rsp), %rbx
     CALL_WITH_FRAME irq_dispatch
     jmp pv_exit
-1:  CALL_WITH_FRAME irq_dispatch
+1:  UNLESS_VM86 irq_ring3
+    CALL_WITH_FRAME irq_dispatch
     jmp return_ring0
 
 // On their own stacks, and back from there, wherever they hit.
@@ -471,6 +481,7 @@ debug_entry:
     PUSH_REGS
     testb $3, R_CS(%rsp)
     jne 1f
+    UNLESS_VM86 1f
     CALL_WITH_FRAME trap_debug_from_hypervisor
     jmp return_ring0
 1:  movq REGS_BYTES + STACK_INFO_PERCPU_OFFSET(%rsp), %rdx
