@@ -6,7 +6,6 @@
 #include "x86/cpu/cpuid.h"
 #include "x86/cpu/entry.h"
 #include "x86/cpu/extable.h"
-#include "x86/cpu/extable.h"
 #include "x86/cpu/msr.h"
 #include "x86/cpu/traps.h"
 #include "x86/cpu/xstate.h"
@@ -246,14 +245,14 @@ static const struct emulate_ops ops = {
 
 // ---- the way in ---------------------------------------------------------------------------------
 
-// The descriptor of CS may lie in a page of the LDT that is gone by now: then the guess does not
-// matter.
 static enum emulate_mode mode_of(const struct cpu_user_regs *regs)
 {
     unsigned int rights = 0;
 
     if (regs->cs == SEL_GUEST_CS64)
         return EMULATE_MODE_64;
+    // Another vCPU may take the LDT's page away at any moment: the guest's business, not a fault.
+    pv_ldt_load(current, regs->cs);
     asm volatile("1: lar %1, %0\n2:\n" ASM_EXTABLE(1b, 2b)
                  : "+r"(rights)
                  : "r"((unsigned int)regs->cs)

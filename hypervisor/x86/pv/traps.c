@@ -170,8 +170,9 @@ void pv_on_iret_fault(struct cpu_user_regs *regs)
     struct vcpu *v = current;
     uint16_t ds, es, fs, gs;
 
-    // A page of the LDT that is not there yet is no mistake. Both are tried: `|`.
-    if (pv_ldt_load(v, regs->cs) | pv_ldt_load(v, regs->ss))
+    // A page of the LDT that is not there yet is no mistake.
+    bool cs_came = pv_ldt_load(v, regs->cs), ss_came = pv_ldt_load(v, regs->ss);
+    if (cs_came || ss_came)
         return;
     asm volatile("mov %%ds, %0; mov %%es, %1; mov %%fs, %2; mov %%gs, %3"
                  : "=r"(ds), "=r"(es), "=r"(fs), "=r"(gs));
