@@ -422,20 +422,20 @@ long hc_domctl(unsigned long arg)
         return -EFAULT;
     if (op.interface_version != XEN_DOMCTL_INTERFACE_VERSION)
         return -EACCES;
+    // Before the look for the domain: others learn nothing of who is there.
+    rc = access_check(current->domain, ACCESS_CONTROL, NULL);
+    if (rc)
+        return rc;
     if (op.cmd < ARRAY_SIZE(domctl_ops))
         row = &domctl_ops[index_nospec(op.cmd, ARRAY_SIZE(domctl_ops))];
     if (row && row->no_domain) {
-        rc = access_check(current->domain, ACCESS_CONTROL, NULL);
-        if (!rc)
-            rc = row->fn(NULL, &op);
+        rc = row->fn(NULL, &op);
         copy_back = row->copy_back;
     } else {
         struct domain *d = domain_get_by_any_id(op.domain);
         if (!d)
             return -ESRCH;
-        rc = access_check(current->domain, ACCESS_CONTROL, d);
-        if (!rc)
-            rc = run_on_domain(row, d, &op, &copy_back);
+        rc = run_on_domain(row, d, &op, &copy_back);
         domain_put(d);
     }
     if (rc == -ERESTART)

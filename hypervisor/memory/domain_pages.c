@@ -216,15 +216,21 @@ static void list_remove_locked(struct domain *d, struct frame *f)
         d->page_list = f->next;
 }
 
-static void publish(struct domain *d, struct frame *f, uint64_t n)
+// False: d began to die since it was counted, and nobody would find the frames on its list any more.
+static bool publish(struct domain *d, struct frame *f, uint64_t n)
 {
     spin_lock(&d->page_lock);
+    if (d->dying) {
+        spin_unlock(&d->page_lock);
+        return false;
+    }
     for (uint64_t i = 0; i < n; i++) {
         f[i].owner = d->id;
         __atomic_store_n(&f[i].state, 1 | FRAME_ALLOCATED, __ATOMIC_RELEASE);
     }
     list_insert_locked(d, f, n);
     spin_unlock(&d->page_lock);
+    return true;
 }
 
 struct frame *frame_alloc_domain(struct domain *d, unsigned int order, unsigned int flags,
@@ -246,6 +252,10 @@ struct frame *frame_alloc_domain(struct domain *d, unsigned int order, unsigned 
     if (!ok)
         return NULL;
     struct frame *f = alloc_block(order, flags, bits, true);
+    if (f && !publish(d, f, n)) {
+        buddy_free(f, order, true);
+        f = NULL;
+    }
     if (!f) {
         spin_lock(&d->page_lock);
         bool last = unaccount_locked(d, n);
@@ -254,7 +264,6 @@ struct frame *frame_alloc_domain(struct domain *d, unsigned int order, unsigned 
             domain_put(d);
         return NULL;
     }
-    publish(d, f, n);
     return f;
 }
 
@@ -288,7 +297,7 @@ void frame_free_domain(struct frame *f)
 
 int frame_assign(struct domain *d, struct frame *f)
 {
-    ASSERT((f->count & ~FRAME_STAMPED) == 1 && f->owner == DOMID_INVALID);
+    ASSERT((f->count & FRAME_COUNT_MASK) && f->owner == DOMID_INVALID);
     if (f->count & FRAME_STAMPED) {
         arch_tlb_flush_since(f->tlb_stamp);
         __atomic_and_fetch(&f->count, ~FRAME_STAMPED, __ATOMIC_SEQ_CST);
