@@ -177,16 +177,22 @@ static int release(struct frame *f)
     return 0;
 }
 
+// Calls fn for every frame of the list. When it has to stop, the frame it was at keeps its
+// reference and with it its place on the list, and the next call goes on there: starting anew would
+// never come to the end of a list that takes longer than the time until the next interruption.
 static int for_each_frame(struct domain *d, int (*fn)(struct frame *f))
 {
+    uint32_t *cursor = &d->arch.pv->relinquish_cursor;
+    struct frame *f = *cursor != FRAME_NONE ? mfn_to_frame(MFN(*cursor)) : next_frame(d, NULL);
     unsigned int n = 0;
 
-    for (struct frame *f = next_frame(d, NULL); f; f = next_frame(d, f)) {
+    *cursor = FRAME_NONE;
+    for (; f; f = next_frame(d, f)) {
         int rc = fn(f);
         if (!rc && !(++n & 63) && mm_preempted())
             rc = -ERESTART;
         if (rc) {
-            frame_put(f);
+            *cursor = (uint32_t)frame_to_mfn(f).v;
             return rc;
         }
     }
