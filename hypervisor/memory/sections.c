@@ -60,8 +60,7 @@ uint64_t sections_offline_pages(void)
     return READ_ONCE(offline_pages);
 }
 
-// ---- free memory of a section before it is online
-// ------------------------------------------------
+// ---- free memory of a section before it is online ------------------------------------------
 
 static struct range extents[MAX_EXTENTS]; // under section_lock
 static unsigned int extent_count;

@@ -142,8 +142,7 @@ static uint64_t list_length(const struct domain *d)
     return n;
 }
 
-/* ---- tests
- * ---------------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static bool reserved(uint64_t mfn)
 {

@@ -175,8 +175,16 @@ void tlb_filter(unsigned long *mask, uint32_t stamp)
 void arch_tlb_flush_since(uint32_t stamp)
 {
     DECLARE_BITMAP(mask, MAX_CPUS);
+    unsigned int cpu;
 
+    smp_mb();
     bitmap_copy(mask, cpu_online_map, MAX_CPUS);
+    // An idle CPU uses nothing of a guest's, and flushes when it takes up a vCPU again.
+    for_each_online_cpu (cpu) {
+        const struct vcpu *v = READ_ONCE(per_cpu(current_vcpu, cpu));
+        if (v && v->is_idle)
+            bit_clear(mask, cpu);
+    }
     tlb_filter(mask, stamp);
     tlb_flush_mask(mask, NULL, false);
 }

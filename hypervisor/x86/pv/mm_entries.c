@@ -122,8 +122,7 @@ out_ref:
     return -EINVAL;
 }
 
-// ---- entries of L2, L3 and L4
-// ---------------------------------------------------------------------
+// ---- entries of L2, L3 and L4 --------------------------------------------------------------
 
 int table_entry_get(uint64_t *pe, unsigned int level, mfn_t table, struct domain *d,
                     bool preemptible, bool *held)

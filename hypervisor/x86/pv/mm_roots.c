@@ -107,8 +107,7 @@ int pv_vcpu_drop_roots(struct vcpu *v)
     return rc;
 }
 
-// ---- walks
-// ---------------------------------------------------------------------------------------
+// ---- walks ---------------------------------------------------------------------------------
 
 static uint64_t walk(uint64_t root, unsigned long va)
 {
@@ -134,8 +133,7 @@ mfn_t pv_linear_to_mfn(struct vcpu *v, unsigned long va)
     return e ? pte_mfn(e) : INVALID_MFN;
 }
 
-// ---- the end
-// ---------------------------------------------------------------------------------------
+// ---- the end -------------------------------------------------------------------------------
 
 enum { RELINQUISH_PINS, RELINQUISH_FRAMES, RELINQUISH_DONE };
 

@@ -14,8 +14,7 @@ bool mm_preempted(void)
     return !current->is_idle && hypercall_preempt_check();
 }
 
-// ---- contents
-// ------------------------------------------------------------------------------------
+// ---- contents ------------------------------------------------------------------------------
 
 // Most tables are nearly empty: look at many entries at once, n a multiple of GROUP.
 static __always_inline bool none_present(const uint64_t *t, unsigned int n)
@@ -180,8 +179,7 @@ static int table_invalidate(struct frame *f, unsigned int level, bool preemptibl
     return 0;
 }
 
-// ---- uses
-// ----------------------------------------------------------------------------------------
+// ---- uses ----------------------------------------------------------------------------------
 
 // The work on f failed or ended and nothing in it holds references: forget one use of it.
 static void drop_use(struct frame *f)
@@ -346,8 +344,7 @@ int pv_type_put(struct frame *f, bool preemptible)
     }
 }
 
-// ---- operations of a vCPU
-// ---------------------------------------------------------------------------
+// ---- operations of a vCPU ------------------------------------------------------------------
 
 int mm_finish_slow(struct vcpu *v)
 {

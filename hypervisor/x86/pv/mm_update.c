@@ -69,7 +69,8 @@ int l1_update(uint64_t *slot, uint64_t e, struct domain *owner, struct domain *p
                                             __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
             ;
     else
-        WRITE_ONCE(*slot, e);
+        // With a barrier: the old entry must be gone before l1_entry_put looks at the TLB clock.
+        __atomic_store_n(slot, e, __ATOMIC_SEQ_CST);
     if (old & PTE_P)
         l1_entry_put(old);
     return 0;
@@ -98,8 +99,7 @@ int l1_cmpxchg(uint64_t *slot, uint64_t old, uint64_t e, struct domain *owner)
     return 0;
 }
 
-// ---- entries of higher tables
-// ---------------------------------------------------------------------
+// ---- entries of higher tables --------------------------------------------------------------
 
 static void entry_put_later(struct vcpu *v, uint64_t e, unsigned int level, mfn_t table)
 {
@@ -164,8 +164,7 @@ static int upper_update(struct vcpu *v, struct frame *table, unsigned int level,
     return 0;
 }
 
-// ---- mmu_update
-// ------------------------------------------------------------------------------------
+// ---- mmu_update ----------------------------------------------------------------------------
 
 struct update {
     struct vcpu *v;
@@ -340,8 +339,7 @@ long hc_mmu_update(unsigned long reqs, unsigned long count_arg, unsigned long ud
     return rc;
 }
 
-// ---- update_va_mapping
-// ------------------------------------------------------------------------------
+// ---- update_va_mapping ---------------------------------------------------------------------
 
 static inline uint64_t *slot_lock(struct vcpu *v, unsigned long va, struct frame **table)
 {
