@@ -216,7 +216,8 @@ static void list_remove_locked(struct domain *d, struct frame *f)
         d->page_list = f->next;
 }
 
-// False: d began to die since it was counted, and nobody would find the frames on its list any more.
+// False: d began to die since it was counted, and nobody would find the frames on its list any
+// more.
 static bool publish(struct domain *d, struct frame *f, uint64_t n)
 {
     spin_lock(&d->page_lock);

@@ -38,8 +38,8 @@ static inline uint32_t level_type(unsigned int level)
 // is still counted despite the error; the caller continues (ERESTART) or must put it.
 int __must_check pv_type_get(struct frame *f, struct domain *d, uint32_t type, bool preemptible,
                              bool *held);
-// A use of a page of descriptors, without waiting for or asking anything of other CPUs: for interrupts
-// off. False: it is none, or was none last.
+// A use of a page of descriptors, without waiting for or asking anything of other CPUs: for
+// interrupts off. False: it is none, or was none last.
 bool __must_check pv_segdesc_get_now(struct frame *f, struct domain *d);
 // Go on where pv_type_get stopped with -ERESTART.
 int __must_check pv_type_resume(struct frame *f, struct domain *d, bool preemptible, bool *held);
