@@ -145,6 +145,9 @@ static void __init domains_init(void)
 // Not __init: this frees the init sections.
 static __noreturn __noinline void boot_finish(void)
 {
+    // The control domain has its kernel and initrd by now.
+    for (unsigned int i = 0; i < boot_info.module_count; i++)
+        boot_release(boot_info.modules[i].start, boot_info.modules[i].size);
     paging_seal();
     boot_release(image_to_paddr(init_start), init_end - init_start);
     memory_scrub_enable();
