@@ -58,15 +58,6 @@ static void pv_page_done(void *ctx, uint64_t pfn, void *page)
     (void)ctx, (void)pfn, (void)page; // the windows stay
 }
 
-static int pv_fail(struct serai_error *err, int code, const char *path,
-                   const struct builder_error *why)
-{
-    if (why->where == BUILDER_NOWHERE)
-        return err_set(err, code, "kernel %s: %s", path, why->what);
-    return err_set(err, code, "kernel %s: %s (%#llx)", path, why->what,
-                   (unsigned long long)why->where);
-}
-
 static int pv_plan(const struct serai_config *c, const struct image *im, struct pv_layout *layout,
                    struct serai_error *err)
 {
@@ -80,7 +71,7 @@ static int pv_plan(const struct serai_config *c, const struct image *im, struct 
                        (unsigned long long)c->memory_mb, c->kernel,
                        c->ramdisk ? " and ramdisk " : "", c->ramdisk ? c->ramdisk : "",
                        (unsigned long long)(why.where + PAGES_PER_MB - 1) / PAGES_PER_MB);
-    return ret ? pv_fail(err, ret, c->kernel, &why) : 0;
+    return ret ? image_fail(err, ret, c->kernel, &why) : 0;
 }
 
 int build_pv_check(const struct serai_config *c, const struct image *image, struct serai_error *err)
@@ -227,7 +218,7 @@ static int pv_load_kernel(struct pv *pv, struct serai_error *err)
         return err_set(err, -EINVAL, "kernel %s: its segments exceed its range",
                        pv->b->config->kernel);
     int ret = elf_load(elf, &sink, &why);
-    return ret ? pv_fail(err, ret, pv->b->config->kernel, &why) : 0;
+    return ret ? image_fail(err, ret, pv->b->config->kernel, &why) : 0;
 }
 
 // The file goes straight into the guest's frames.
@@ -265,7 +256,7 @@ static int pv_start_info(struct pv *pv, const struct pv_layout_ops *ops, struct 
     memset(page, 0, BUILDER_PAGE_SIZE);
     ret = pv_layout_start_info(&pv->layout, ops, &boot, (struct start_info *)page, &why);
     if (ret)
-        return pv_fail(err, ret, b->config->kernel, &why);
+        return image_fail(err, ret, b->config->kernel, &why);
     // No xenstore serves it: without a page and a port a guest knows that.
     ((struct start_info *)page)->store_mfn = 0;
 
@@ -303,7 +294,7 @@ static int pv_fill(struct pv *pv, struct serai_error *err)
     if (!ret)
         ret = pv_layout_write_p2m(&pv->layout, &ops, &why);
     if (ret)
-        return pv_fail(err, ret, pv->b->config->kernel, &why);
+        return image_fail(err, ret, pv->b->config->kernel, &why);
     return pv_start_info(pv, &ops, err);
 }
 

@@ -20,9 +20,7 @@
      1u << XENFEAT_pae_pgdir_above_4gb | 1u << XENFEAT_mmu_pt_update_preserve_ad |   \
      1u << XENFEAT_highmem_assist | 1u << XENFEAT_gnttab_map_avail_bits)
 
-// A static text of the builder becomes an error about a file.
-static int image_fail(struct serai_error *err, int code, const char *path,
-                      const struct builder_error *why)
+int image_fail(struct serai_error *err, int code, const char *path, const struct builder_error *why)
 {
     if (why->where == BUILDER_NOWHERE)
         return err_set(err, code, "kernel %s: %s", path, why->what);

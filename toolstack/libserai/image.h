@@ -33,6 +33,10 @@ int image_copy(const struct image *im, const void *src, size_t len, void *to);
 // Reads exactly `len` bytes at an offset. -ENODATA when the file ends before.
 int image_read(int fd, uint64_t at, size_t len, void *to);
 
+// What the builder says about a kernel becomes an error about its file. Returns `code`.
+int image_fail(struct serai_error *err, int code, const char *path,
+               const struct builder_error *why);
+
 // ramdisk.c: is this ramdisk (whole file in memory) complete? Formats that are not recognised
 // pass: a guest may take anything. -EINVAL with what is missing and where.
 int ramdisk_check(const uint8_t *data, size_t size, const char *path, struct serai_error *err);
