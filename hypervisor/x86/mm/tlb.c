@@ -9,6 +9,7 @@
 #include "core/domain.h"
 #include "core/softirq.h"
 #include "lib/bitmap.h"
+#include "lib/bug.h"
 #include "x86/arch/memory.h"
 #include "x86/cpu/msr.h"
 
@@ -102,6 +103,7 @@ void tlb_invlpg(unsigned long va)
 
 void tlb_write_cr3(uint64_t cr3)
 {
+    ASSERT(cr3);
     uint32_t t = clock_tick();
     uint64_t cr4 = read_cr4();
 

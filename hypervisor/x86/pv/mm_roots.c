@@ -72,8 +72,9 @@ static int root_set(struct vcpu *v, uint64_t *root, mfn_t mfn)
 
 int pv_vcpu_set_roots(struct vcpu *v, mfn_t kernel, mfn_t user)
 {
+    if (kernel.v == 0) // root_set() takes it for no root at all, and the vCPU would run on none
+        return -EINVAL;
     int rc = mm_finish(v);
-
     if (!rc)
         rc = root_set(v, &v->arch.kernel_l4, kernel);
     if (!rc)
