@@ -34,8 +34,7 @@ static long domctl_createdomain(struct domain *none, struct xen_domctl *op)
         return -EOPNOTSUPP;
     if (c->flags & (XEN_DOMCTL_CDF_iommu | XEN_DOMCTL_CDF_nested_virt | XEN_DOMCTL_CDF_vpmu |
                     XEN_DOMCTL_CDF_hap) ||
-        c->vmtrace_size || c->cpupool_id || c->max_grant_frames < -1 ||
-        c->max_maptrack_frames < -1)
+        c->vmtrace_size || c->cpupool_id || c->max_grant_frames < -1 || c->max_maptrack_frames < -1)
         return -EINVAL;
     if (c->max_grant_frames < 0)
         c->max_grant_frames = DEFAULT_GRANT_FRAMES;
@@ -312,8 +311,7 @@ static long domctl_iomem_permission(struct domain *d, struct xen_domctl *op)
         return -EINVAL;
     if (!rangeset_contains(current->domain->iomem_caps, first, first + n - 1))
         return -EPERM;
-    return change_range(d->iomem_caps, first, first + n - 1,
-                        op->u.iomem_permission.allow_access);
+    return change_range(d->iomem_caps, first, first + n - 1, op->u.iomem_permission.allow_access);
 }
 
 static long domctl_settimeoffset(struct domain *d, struct xen_domctl *op)

@@ -49,8 +49,8 @@ static long sysctl_physinfo(struct xen_sysctl *op)
         .max_cpu_id = cpu_count - 1,
         .nr_nodes = 1,
         .cpu_khz = arch_tsc_khz(),
-        .capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1 |
-                        XEN_SYSCTL_PHYSCAP_gnttab_v2,
+        .capabilities =
+            XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2,
         .total_pages = memory_total_pages(),
         .free_pages = memory_free_pages(),
         .outstanding_pages = memory_free_pages() - memory_unclaimed_pages(),
@@ -162,16 +162,11 @@ static long sysctl_numainfo(struct xen_sysctl *op)
 #define ROW(op, handler) [XEN_SYSCTL_##op] = {.name = #op, .fn = handler}
 
 static const struct sysctl_row sysctl_ops[] = {
-    ROW(readconsole, sysctl_readconsole),
-    ROW(physinfo, sysctl_physinfo),
-    ROW(sched_id, sysctl_sched_id),
-    ROW(getdomaininfolist, sysctl_getdomaininfolist),
-    ROW(debug_keys, sysctl_debug_keys),
-    ROW(getcpuinfo, sysctl_getcpuinfo),
-    ROW(availheap, sysctl_availheap),
-    ROW(cputopoinfo, sysctl_cputopoinfo),
-    ROW(numainfo, sysctl_numainfo),
-    ROW(scheduler_op, sysctl_scheduler_op),
+    ROW(readconsole, sysctl_readconsole), ROW(physinfo, sysctl_physinfo),
+    ROW(sched_id, sysctl_sched_id),       ROW(getdomaininfolist, sysctl_getdomaininfolist),
+    ROW(debug_keys, sysctl_debug_keys),   ROW(getcpuinfo, sysctl_getcpuinfo),
+    ROW(availheap, sysctl_availheap),     ROW(cputopoinfo, sysctl_cputopoinfo),
+    ROW(numainfo, sysctl_numainfo),       ROW(scheduler_op, sysctl_scheduler_op),
 };
 
 long hc_sysctl(unsigned long arg)

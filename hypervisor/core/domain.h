@@ -29,20 +29,20 @@ enum domain_dying { DOMAIN_ALIVE, DOMAIN_DYING, DOMAIN_DEAD };
 
 struct domain {
     domid_t id;
-    bool is_control;     // dom0: may do everything
-    bool is_system;      // DOMID_IO, DOMID_XEN: own frames only, never run
-    uint8_t dying;       // enum domain_dying
-    bool shutting_down;  // all vCPUs are (being) paused after SCHEDOP_shutdown
-    bool shut_down;      // ... and are
-    bool creation_done;  // first unpause happened
+    bool is_control;       // dom0: may do everything
+    bool is_system;        // DOMID_IO, DOMID_XEN: own frames only, never run
+    uint8_t dying;         // enum domain_dying
+    bool shutting_down;    // all vCPUs are (being) paused after SCHEDOP_shutdown
+    bool shut_down;        // ... and are
+    bool creation_done;    // first unpause happened
     uint8_t shutdown_code; // SHUTDOWN_*
     uint8_t latched_code;  // SCHEDOP_shutdown_code: 1 + what the next shutdown reports; 0: none
-    int32_t refs;        // domain_get/domain_put; memory is freed at 0
-    int32_t pause_count; // > 0: no vCPU runs
+    int32_t refs;          // domain_get/domain_put; memory is freed at 0
+    int32_t pause_count;   // > 0: no vCPU runs
     uint32_t controller_pauses; // DOMCTL_pausedomain balance
-    struct domain *target; // the domain this one is device model for, or NULL
-    uint8_t handle[16];    // toolstack's UUID
-    uint32_t create_flags; // XEN_DOMCTL_CDF_*
+    struct domain *target;      // the domain this one is device model for, or NULL
+    uint8_t handle[16];         // toolstack's UUID
+    uint32_t create_flags;      // XEN_DOMCTL_CDF_*
     uint32_t ssidref;
 
     struct vcpu **vcpu; // max_vcpus slots, NULL until allocated
@@ -50,9 +50,9 @@ struct domain {
 
     // Memory accounting; page_lock (plain) covers the list and the counts.
     spinlock_t page_lock;
-    uint32_t page_list;     // first frame of the list of frames owned (memory/frame.h), by index
-    uint64_t tot_pages;     // owned now
-    uint64_t max_pages;     // ceiling
+    uint32_t page_list; // first frame of the list of frames owned (memory/frame.h), by index
+    uint64_t tot_pages; // owned now
+    uint64_t max_pages; // ceiling
     uint64_t outstanding_pages; // claimed and not yet allocated
     void *memory_map;           // XENMEM_set_memory_map: E820 entries, or NULL
     uint32_t memory_map_entries;
@@ -74,15 +74,15 @@ struct domain {
 
     uint64_t vm_assist; // bit per VMASST_TYPE_*
     uint32_t suspend_evtchn;
-    spinlock_t hypercall_lock;   // serialises domctls on this domain (trylock, -ERESTART)
+    spinlock_t hypercall_lock; // serialises domctls on this domain (trylock, -ERESTART)
     struct deferred_call free_call;
     struct arch_domain arch;
 };
 
 // Why a vCPU cannot run: bits of vcpu.pause_flags.
 enum {
-    VPF_BLOCKED = 1 << 0,    // SCHEDOP_block / poll, waits for an event
-    VPF_DOWN = 1 << 1,       // not brought up, or VCPUOP_down
+    VPF_BLOCKED = 1 << 0,      // SCHEDOP_block / poll, waits for an event
+    VPF_DOWN = 1 << 1,         // not brought up, or VCPUOP_down
     VPF_BLOCKED_POLL = 1 << 2, // with VPF_BLOCKED: only the polled ports wake it
 };
 
@@ -90,17 +90,17 @@ struct vcpu {
     struct domain *domain;
     uint32_t id;
     bool is_idle;
-    bool initialised;      // has a context
-    bool is_running;       // on a CPU right now (set and cleared by the scheduler)
+    bool initialised; // has a context
+    bool is_running;  // on a CPU right now (set and cleared by the scheduler)
     bool paused_for_shutdown;
-    uint32_t cpu;          // where it runs or ran last
-    uint32_t pause_flags;  // VPF_*, atomic bit operations
-    int32_t pause_count;   // vcpu_pause
+    uint32_t cpu;         // where it runs or ran last
+    uint32_t pause_flags; // VPF_*, atomic bit operations
+    int32_t pause_count;  // vcpu_pause
     uint32_t controller_pauses;
 
-    vcpu_info_t *info;     // in shared_info, in a registered page, or the dummy (never NULL)
-    mfn_t info_mfn;        // registered page, INVALID_MFN while none
-    uint32_t poll_port;    // SCHEDOP_poll: the only port, 0: see poll mask in evtchn
+    vcpu_info_t *info;  // in shared_info, in a registered page, or the dummy (never NULL)
+    mfn_t info_mfn;     // registered page, INVALID_MFN while none
+    uint32_t poll_port; // SCHEDOP_poll: the only port, 0: see poll mask in evtchn
 
     struct sched_vcpu *sched;
     struct evtchn_vcpu *evtchn;
@@ -153,8 +153,8 @@ static inline bool vcpu_runnable(const struct vcpu *v)
     return !(READ_ONCE(v->pause_flags) | READ_ONCE(v->pause_count) |
              READ_ONCE(v->domain->pause_count));
 }
-#define for_each_vcpu(d, v)                                                                        \
-    for (unsigned int v##_i_ = 0; v##_i_ < (d)->max_vcpus; v##_i_++)                               \
+#define for_each_vcpu(d, v)                                          \
+    for (unsigned int v##_i_ = 0; v##_i_ < (d)->max_vcpus; v##_i_++) \
         if (((v) = (d)->vcpu[v##_i_]))
 
 // Nested pause counts. *_pause waits until the vCPU is off its CPU; _nosync does not.

@@ -74,8 +74,8 @@ static int allocate(struct exchange *e)
     unsigned int order = e->x.out.extent_order;
 
     for (uint64_t i = 0; i < e->out_per_chunk; i++) {
-        e->fresh[i] = frame_alloc_domain(e->d, order, 0,
-                                         XENMEMF_get_address_bits(e->x.out.mem_flags));
+        e->fresh[i] =
+            frame_alloc_domain(e->d, order, 0, XENMEMF_get_address_bits(e->x.out.mem_flags));
         if (e->fresh[i])
             continue;
         while (i-- > 0)

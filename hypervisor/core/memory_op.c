@@ -45,8 +45,8 @@ static int remove_frame(struct domain *d, mfn_t mfn)
     if (!frame_get(mfn, d))
         return -EINVAL;
     struct frame *f = mfn_to_frame(mfn);
-    bool allocated = __atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST) &
-                     FRAME_ALLOCATED;
+    bool allocated =
+        __atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST) & FRAME_ALLOCATED;
     if (allocated)
         frame_put(f);
     frame_put(f);
@@ -60,8 +60,8 @@ struct reservation {
 
 static int do_increase(struct reservation *a, unsigned long i)
 {
-    struct frame *f = frame_alloc_domain(a->d, a->r.extent_order, 0,
-                                         XENMEMF_get_address_bits(a->r.mem_flags));
+    struct frame *f =
+        frame_alloc_domain(a->d, a->r.extent_order, 0, XENMEMF_get_address_bits(a->r.mem_flags));
     if (!f)
         return -ENOMEM;
     xen_pfn_t mfn = frame_to_mfn(f).v;
@@ -91,8 +91,8 @@ static int do_populate(struct reservation *a, unsigned long i)
 
     if (guest_handle_from(&gpfn, a->r.extent_start, i, 1))
         return -EFAULT;
-    struct frame *f = frame_alloc_domain(a->d, a->r.extent_order, 0,
-                                         XENMEMF_get_address_bits(a->r.mem_flags));
+    struct frame *f =
+        frame_alloc_domain(a->d, a->r.extent_order, 0, XENMEMF_get_address_bits(a->r.mem_flags));
     if (!f)
         return -ENOMEM;
     xen_pfn_t mfn = frame_to_mfn(f).v;

@@ -6,7 +6,9 @@
 #include "lib/string.h"
 #include "memory/heap.h"
 
-struct range { uint64_t first, last; };
+struct range {
+    uint64_t first, last;
+};
 
 struct rangeset {
     spinlock_t lock;
@@ -75,7 +77,8 @@ static int lock_with_room(struct rangeset *r)
 }
 
 // Replace ranges [i, j) by n (0..2) others; there is room.
-static void replace(struct rangeset *r, uint32_t i, uint32_t j, const struct range *with, uint32_t n)
+static void replace(struct rangeset *r, uint32_t i, uint32_t j, const struct range *with,
+                    uint32_t n)
 {
     memmove(&r->ranges[i + n], &r->ranges[j], (r->count - j) * sizeof(*r->ranges));
     memcpy(&r->ranges[i], with, n * sizeof(*with));

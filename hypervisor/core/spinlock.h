@@ -10,13 +10,23 @@
 typedef struct {
     union {
         uint32_t both;
-        struct { uint16_t head, tail; };
+        struct {
+            uint16_t head, tail;
+        };
     };
 } spinlock_t;
 
-#define SPINLOCK_INIT {{0}}
+#define SPINLOCK_INIT \
+    {                 \
+        {             \
+            0         \
+        }             \
+    }
 
-static inline void spin_lock_init(spinlock_t *l) { l->both = 0; }
+static inline void spin_lock_init(spinlock_t *l)
+{
+    l->both = 0;
+}
 static inline bool spin_is_locked(const spinlock_t *l)
 {
     uint32_t v = READ_ONCE(l->both);

@@ -54,9 +54,18 @@ static uint32_t read_any(struct pci_addr a, unsigned int offset, unsigned int by
     return pci_raw_read(address_of(a, offset), offset, bytes);
 }
 
-uint8_t pci_read8(struct pci_addr a, unsigned int offset) { return read_any(a, offset, 1); }
-uint16_t pci_read16(struct pci_addr a, unsigned int offset) { return read_any(a, offset, 2); }
-uint32_t pci_read32(struct pci_addr a, unsigned int offset) { return read_any(a, offset, 4); }
+uint8_t pci_read8(struct pci_addr a, unsigned int offset)
+{
+    return read_any(a, offset, 1);
+}
+uint16_t pci_read16(struct pci_addr a, unsigned int offset)
+{
+    return read_any(a, offset, 2);
+}
+uint32_t pci_read32(struct pci_addr a, unsigned int offset)
+{
+    return read_any(a, offset, 4);
+}
 
 void pci_write16(struct pci_addr a, unsigned int offset, uint16_t v)
 {

@@ -7,7 +7,7 @@
 #include "x86/arch/page.h"
 #include "x86/arch/page.h"
 
-#define OFFSET(name, type, member)                                                                 \
+#define OFFSET(name, type, member) \
     asm volatile("\n.ascii \"->" #name " %0\"" ::"i"(offsetof(type, member)))
 #define CONSTANT(name, value) asm volatile("\n.ascii \"->" #name " %0\"" ::"i"(value))
 

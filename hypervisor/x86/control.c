@@ -145,7 +145,10 @@ long arch_domctl(struct domain *d, struct xen_domctl *op, bool *copy_back)
     }
 }
 
-long arch_sysctl(struct xen_sysctl *op, bool *copy_back) { return -ENOSYS; }
+long arch_sysctl(struct xen_sysctl *op, bool *copy_back)
+{
+    return -ENOSYS;
+}
 
 static long efi_vendor(union xenpf_efi_info *info)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Two vCPUs of one guest against each other where the hypervisor keeps references for both: descriptor
-// pages, grant handles, the queues of event channels, vcpu_info. Each part ends with a look at whether
-// all references came back: a page that is writable again has no other use.
+// Two vCPUs of one guest against each other where the hypervisor keeps references for both:
+// descriptor pages, grant handles, the queues of event channels, vcpu_info. Each part ends with a
+// look at whether all references came back: a page that is writable again has no other use.
 #include "lib/guest.h"
 
 #define DATA3   0x00cff2000000ffffUL
@@ -232,7 +232,8 @@ static void exchange_race(void)
     stop = true;
     smp_wait(1);
     map_page(WINDOW2, 0);
-    is(map_page((unsigned long)p, pte), 0, "exchanging a frame against mapping it: it is still ours");
+    is(map_page((unsigned long)p, pte), 0,
+       "exchanging a frame against mapping it: it is still ours");
 }
 
 void guest_main(void)

@@ -6,14 +6,23 @@
 
 #define MAX_CPUS 256 // physical CPUs the hypervisor is built for
 
-#define barrier()    asm volatile("" ::: "memory")
-#define smp_mb()     asm volatile("lock addl $0, -4(%%rsp)" ::: "memory", "cc")
-#define smp_rmb()    barrier() // loads are not reordered with loads on x86
-#define smp_wmb()    barrier() // stores are not reordered with stores on x86
+#define barrier() asm volatile("" ::: "memory")
+#define smp_mb()  asm volatile("lock addl $0, -4(%%rsp)" ::: "memory", "cc")
+#define smp_rmb() barrier() // loads are not reordered with loads on x86
+#define smp_wmb() barrier() // stores are not reordered with stores on x86
 
-static inline void cpu_relax(void) { asm volatile("pause" ::: "memory"); }
-static inline void irq_disable(void) { asm volatile("cli" ::: "memory"); }
-static inline void irq_enable(void) { asm volatile("sti" ::: "memory"); }
+static inline void cpu_relax(void)
+{
+    asm volatile("pause" ::: "memory");
+}
+static inline void irq_disable(void)
+{
+    asm volatile("cli" ::: "memory");
+}
+static inline void irq_enable(void)
+{
+    asm volatile("sti" ::: "memory");
+}
 
 static inline unsigned long irq_flags(void)
 {
@@ -21,7 +30,10 @@ static inline unsigned long irq_flags(void)
     asm volatile("pushfq; popq %0" : "=r"(f)::"memory");
     return f;
 }
-static inline bool irq_enabled(void) { return irq_flags() & 0x200; }
+static inline bool irq_enabled(void)
+{
+    return irq_flags() & 0x200;
+}
 static inline unsigned long irq_save(void)
 {
     unsigned long f = irq_flags();

@@ -52,13 +52,13 @@ struct arch_vcpu {
     uint8_t in_kernel; // guest kernel mode (TF_kernel_mode): GS and CR3 are the kernel's
     uint8_t syscall_masks_events, syscall32_masks_events, sysenter_masks_events;
     uint8_t failsafe_masks_events;
-    uint8_t trap_pending; // TRAP_PENDING_*: to deliver before anything else
-    uint8_t iopl;             // as set with PHYSDEVOP_set_iopl, 0..3
-    uint8_t ts_set;           // guest asked for fpu_taskswitch: CR0.TS
-    struct pv_trap *traps;    // 256 entries
+    uint8_t trap_pending;  // TRAP_PENDING_*: to deliver before anything else
+    uint8_t iopl;          // as set with PHYSDEVOP_set_iopl, 0..3
+    uint8_t ts_set;        // guest asked for fpu_taskswitch: CR0.TS
+    struct pv_trap *traps; // 256 entries
     uint64_t fs_base, gs_base_kernel, gs_base_user; // valid while not running
     uint16_t ds, es, fs, gs;                        // saved selectors while not running
-    uint64_t cr2;       // pending #PF address for the guest's vcpu_info
+    uint64_t cr2;                                   // pending #PF address for the guest's vcpu_info
     uint64_t guest_cr0, guest_cr4;
     uint64_t dr[8];
     uint64_t debug_active; // DR7 bits in force: switch debug registers
@@ -75,14 +75,14 @@ struct arch_vcpu {
     uint64_t xcr0;
     // Time.
     uint64_t time_version;
-    void *time_area; // guest address registered for vcpu_time_info, or NULL
+    void *time_area;         // guest address registered for vcpu_time_info, or NULL
     void *time_area_written; // the same once it holds the time (x86/cpu/time.c)
-    unsigned long hv_sp;  // hypervisor stack pointer while switched out
-    uint64_t nmi_rip;     // guest's NMI callback; 0: none
-    spinlock_t ldt_lock;  // ldt_shadow and its PTEs: other vCPUs drop them too; irqsave
-    uint16_t ldt_shadow;  // bit n: page n of the LDT is mapped and referenced
-    uint64_t *table_ptes; // the 32 page-table entries of its GDT and LDT areas
-    void *xsave_memory;   // what xsave was allocated as
+    unsigned long hv_sp;     // hypervisor stack pointer while switched out
+    uint64_t nmi_rip;        // guest's NMI callback; 0: none
+    spinlock_t ldt_lock;     // ldt_shadow and its PTEs: other vCPUs drop them too; irqsave
+    uint16_t ldt_shadow;     // bit n: page n of the LDT is mapped and referenced
+    uint64_t *table_ptes;    // the 32 page-table entries of its GDT and LDT areas
+    void *xsave_memory;      // what xsave was allocated as
     uint32_t tsc_aux;
     // Page tables with references that a preempted operation of this vCPU left (x86/pv/mm_types.h):
     struct frame *mm_partial; // validation to be continued
@@ -94,7 +94,8 @@ int __must_check arch_domain_create(struct domain *d, uint32_t flags);
 void arch_domain_destroy(struct domain *d); // nothing of the domain runs any more
 int __must_check arch_vcpu_create(struct vcpu *v);
 void arch_vcpu_destroy(struct vcpu *v);
-// Give back page tables, grants' mappings and all memory; preemptible: -ERESTART to be called again.
+// Give back page tables, grants' mappings and all memory; preemptible: -ERESTART to be called
+// again.
 int __must_check arch_domain_relinquish(struct domain *d);
 
 // Switch from prev (current) to next on this CPU: interrupts off; returns when prev runs again.

@@ -15,23 +15,26 @@
 #define HYPERVISOR_HOLE_START 0xffff800000000000ul
 #define HYPERVISOR_HOLE_END   0xffff880000000000ul
 #ifndef MEMORY_ELSEWHERE // unit tests have their own
-#define M2P_RO_VIRT           0xffff800000000000ul
-#define M2P_VIRT              0xffff808000000000ul
-#define FRAME_TABLE_VIRT      0xffff828000000000ul
-#define DIRECTMAP_VIRT        0xffff830000000000ul
+#define M2P_RO_VIRT      0xffff800000000000ul
+#define M2P_VIRT         0xffff808000000000ul
+#define FRAME_TABLE_VIRT 0xffff828000000000ul
+#define DIRECTMAP_VIRT   0xffff830000000000ul
 #endif
-#define PERDOMAIN_VIRT        0xffff820000000000ul
-#define VMAP_VIRT             0xffff82c000000000ul
-#define VMAP_VIRT_END         0xffff82d000000000ul
-#define IMAGE_VIRT            0xffff82d040000000ul // linked here
-#define DIRECTMAP_VIRT_END    0xffff880000000000ul
-#define L4_SLOT_FIRST         256 // hypervisor L4 slots [FIRST, END)
-#define L4_SLOT_END           272
-#define L4_SLOT_PERDOMAIN     260
+#define PERDOMAIN_VIRT     0xffff820000000000ul
+#define VMAP_VIRT          0xffff82c000000000ul
+#define VMAP_VIRT_END      0xffff82d000000000ul
+#define IMAGE_VIRT         0xffff82d040000000ul // linked here
+#define DIRECTMAP_VIRT_END 0xffff880000000000ul
+#define L4_SLOT_FIRST      256 // hypervisor L4 slots [FIRST, END)
+#define L4_SLOT_END        272
+#define L4_SLOT_PERDOMAIN  260
 
 extern unsigned long max_mfn; // one past the highest RAM frame
 
-static inline void *paddr_to_virt(paddr_t pa) { return (void *)(DIRECTMAP_VIRT + pa.v); }
+static inline void *paddr_to_virt(paddr_t pa)
+{
+    return (void *)(DIRECTMAP_VIRT + pa.v);
+}
 static inline void *mfn_to_virt(mfn_t m)
 {
     return (void *)(DIRECTMAP_VIRT + (m.v << PAGE_SHIFT));
@@ -41,7 +44,10 @@ static inline paddr_t virt_to_paddr(const void *va)
 {
     return PADDR((unsigned long)va - DIRECTMAP_VIRT);
 }
-static inline mfn_t virt_to_mfn(const void *va) { return MFN(virt_to_paddr(va).v >> PAGE_SHIFT); }
+static inline mfn_t virt_to_mfn(const void *va)
+{
+    return MFN(virt_to_paddr(va).v >> PAGE_SHIFT);
+}
 // Only for addresses inside the hypervisor image.
 paddr_t image_to_paddr(const void *va);
 

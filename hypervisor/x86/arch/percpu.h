@@ -43,12 +43,15 @@ static inline struct stack_info *stack_info(void)
 
 extern unsigned long percpu_offsets[]; // by CPU number
 
-#define this_cpu(name)                                                                             \
+#define this_cpu(name) \
     (*(typeof(percpu_##name) *)((char *)&percpu_##name + stack_info()->percpu_offset))
-#define per_cpu(name, cpu)                                                                         \
+#define per_cpu(name, cpu) \
     (*(typeof(percpu_##name) *)((char *)&percpu_##name + percpu_offsets[cpu]))
 
-static inline unsigned int cpu_id(void) { return stack_info()->cpu; }
+static inline unsigned int cpu_id(void)
+{
+    return stack_info()->cpu;
+}
 
 DECLARE_PER_CPU(struct vcpu *, current_vcpu); // also right on IST stacks
 

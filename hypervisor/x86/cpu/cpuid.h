@@ -11,15 +11,17 @@ struct cpu_features {
     uint32_t max_leaf, max_ext_leaf;
     uint32_t family, model, stepping;
     bool x2apic, xsave, xsaveopt, xsavec, xsaves, fsgsbase, smep, smap, umip, pcid, invpcid, pge,
-        nx, page1gb, pat, rdtscp, tsc_invariant, tsc_deadline, avx, syscall, cmov, ibrs, mwait,
-        svm, vmx, erms, cpuid_faulting;
-    uint64_t xcr0_mask;    // what XCR0 may hold
-    uint32_t xstate_size;  // bytes for xcr0_mask, standard format
+        nx, page1gb, pat, rdtscp, tsc_invariant, tsc_deadline, avx, syscall, cmov, ibrs, mwait, svm,
+        vmx, erms, cpuid_faulting;
+    uint64_t xcr0_mask;   // what XCR0 may hold
+    uint32_t xstate_size; // bytes for xcr0_mask, standard format
     uint32_t phys_bits, virt_bits;
 };
 extern struct cpu_features cpu_features;
 
-struct cpuid_result { uint32_t a, b, c, d; };
+struct cpuid_result {
+    uint32_t a, b, c, d;
+};
 static inline struct cpuid_result cpuid(uint32_t leaf, uint32_t sub)
 {
     struct cpuid_result r;

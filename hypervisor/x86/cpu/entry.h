@@ -63,7 +63,7 @@ void pv_on_syscall32(struct cpu_user_regs *regs);
 void pv_on_sysenter(struct cpu_user_regs *regs);
 void pv_on_iret_fault(struct cpu_user_regs *regs);
 void pv_on_debug_lost(struct cpu_user_regs *regs); // the frame holds nothing: it was overwritten
-void pv_deliver_pending(struct vcpu *v); // v->arch.trap_pending
+void pv_deliver_pending(struct vcpu *v);           // v->arch.trap_pending
 void pv_deliver_event(struct vcpu *v);
 __noreturn void vcpu_started(struct vcpu *prev);
 #endif

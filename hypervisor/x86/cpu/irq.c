@@ -18,7 +18,10 @@ static struct irq **irqs;
 static uint32_t irq_total;
 static spinlock_t vector_lock = SPINLOCK_INIT; // vector_irq of all CPUs, irqs[]; irqsave
 
-uint32_t irq_count(void) { return irq_total; }
+uint32_t irq_count(void)
+{
+    return irq_total;
+}
 
 void irq_init(void)
 {

@@ -25,17 +25,17 @@ struct irq {
     uint32_t eoi_pending;
     // MSI and MSI-X.
     struct pci_addr pci;
-    uint16_t cap;       // offset of the capability
-    uint16_t entry;     // MSI-X table entry, or index within a multi-MSI block
-    void *table_entry;  // MSI-X: the mapped entry
-    void *table_map;    // what to vunmap
+    uint16_t cap;      // offset of the capability
+    uint16_t entry;    // MSI-X table entry, or index within a multi-MSI block
+    void *table_entry; // MSI-X: the mapped entry
+    void *table_map;   // what to vunmap
 };
 
-struct irq *irq_get(uint32_t number);              // existing, or NULL
-struct irq *irq_get_gsi(uint32_t gsi);             // made when needed; NULL: no such GSI / memory
-struct irq *irq_new_msi(void);                     // a free number above the GSIs, or NULL
-void irq_free_msi(struct irq *irq);                // not routed any more
-uint32_t irq_count(void);                          // numbers [0, count)
+struct irq *irq_get(uint32_t number);  // existing, or NULL
+struct irq *irq_get_gsi(uint32_t gsi); // made when needed; NULL: no such GSI / memory
+struct irq *irq_new_msi(void);         // a free number above the GSIs, or NULL
+void irq_free_msi(struct irq *irq);    // not routed any more
+uint32_t irq_count(void);              // numbers [0, count)
 // Give it a vector on `cpu` and let the hardware send it there, masked or not. -ENOSPC: no vector.
 int __must_check irq_route(struct irq *irq, unsigned int cpu, bool masked);
 void irq_unroute(struct irq *irq); // mask, take the vector back

@@ -63,7 +63,8 @@ static long physdev_set_iobitmap(union physdev_arg *a)
 {
     uint8_t *bitmap = a->iobitmap.bitmap.p;
 
-    if (a->iobitmap.nr_ports > 65536 || !guest_range_ok(bitmap, DIV_ROUND_UP(a->iobitmap.nr_ports, 8)))
+    if (a->iobitmap.nr_ports > 65536 ||
+        !guest_range_ok(bitmap, DIV_ROUND_UP(a->iobitmap.nr_ports, 8)))
         return -EINVAL;
     current->arch.iobitmap = bitmap;
 
@@ -101,8 +102,8 @@ static long map_msi(struct domain *d, union physdev_arg *a)
         return -EOPNOTSUPP;
     if (a->map.type == MAP_PIRQ_TYPE_MULTI_MSI && a->map.entry_nr != 1)
         return -EOPNOTSUPP;
-    int rc = pirq_map_msi(d, pci, a->map.table_base != 0,
-                          a->map.table_base ? a->map.entry_nr : 0, &pirq);
+    int rc = pirq_map_msi(d, pci, a->map.table_base != 0, a->map.table_base ? a->map.entry_nr : 0,
+                          &pirq);
     if (!rc)
         a->map.pirq = pirq;
     return rc;
@@ -148,12 +149,14 @@ static long physdev_unmap_pirq(union physdev_arg *a)
 }
 
 // Devices are found through configuration space when they are needed: nothing to remember.
-static long physdev_pci_known(union physdev_arg *a) { return 0; }
+static long physdev_pci_known(union physdev_arg *a)
+{
+    return 0;
+}
 
 static long physdev_restore_msi(union physdev_arg *a)
 {
-    return pirq_restore_msi(current->domain,
-                            PCI_ADDR(0, a->restore_msi.bus, a->restore_msi.devfn));
+    return pirq_restore_msi(current->domain, PCI_ADDR(0, a->restore_msi.bus, a->restore_msi.devfn));
 }
 
 static long physdev_restore_msi_ext(union physdev_arg *a)
@@ -175,8 +178,8 @@ static long physdev_get_free_pirq(union physdev_arg *a)
     return -EOPNOTSUPP;
 }
 
-#define ROW(op, handler, type, back, priv)                                                         \
-    [PHYSDEVOP_##op] = {                                                                           \
+#define ROW(op, handler, type, back, priv) \
+    [PHYSDEVOP_##op] = {                   \
         .name = #op, .fn = handler, .size = sizeof(type), .copy_back = back, .privileged = priv}
 
 static const struct physdev_op_row physdev_ops[] = {

@@ -8,11 +8,14 @@
 #include "x86/cpu/physdev.h"
 
 struct irq_domain {
-    spinlock_t lock; // mapped; taken before an irq's lock
+    spinlock_t lock;       // mapped; taken before an irq's lock
     unsigned long *mapped; // PIRQs the domain may bind, by number
 };
 
-unsigned int pirq_count(void) { return irq_count(); }
+unsigned int pirq_count(void)
+{
+    return irq_count();
+}
 
 int irq_domain_init(struct domain *d)
 {
@@ -200,8 +203,8 @@ int pirq_status(struct domain *d, uint32_t pirq, uint32_t *flags)
     if (!is_mapped(d, pirq))
         return -EINVAL;
     struct irq *irq = irq_get(pirq);
-    *flags = (irq->level ? XENIRQSTAT_needs_eoi : 0) |
-             (irq->guest_count > 1 ? XENIRQSTAT_shared : 0);
+    *flags =
+        (irq->level ? XENIRQSTAT_needs_eoi : 0) | (irq->guest_count > 1 ? XENIRQSTAT_shared : 0);
     return 0;
 }
 

@@ -23,9 +23,9 @@
 
 #define SELECTOR_LDT   4u
 #define SELECTOR_INDEX 0xfff8u
-#define DESC_PRESENT (1ull << 47)
-#define DESC_S       (1ull << 44) // code or data
-#define DESC_DPL     (3ull << 45)
+#define DESC_PRESENT   (1ull << 47)
+#define DESC_S         (1ull << 44) // code or data
+#define DESC_DPL       (3ull << 45)
 
 // Fills the holes of a GDT: descriptors that are not present.
 static uint8_t zero_page[PAGE_SIZE] __section(".bss.page_aligned") __aligned(4096);

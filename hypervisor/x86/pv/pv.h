@@ -7,15 +7,15 @@
 #include "memory/frame.h"
 
 // Selectors of the hypervisor's page of every GDT (page 14; values of the public ABI).
-#define SEL_HV_CS     0xe008
-#define SEL_HV_DS     0xe010
-#define SEL_HV_CS32   0xe018 // compatibility mode, boot only
+#define SEL_HV_CS      0xe008
+#define SEL_HV_DS      0xe010
+#define SEL_HV_CS32    0xe018 // compatibility mode, boot only
 #define SEL_GUEST_CS32 0xe023
 #define SEL_GUEST_DS32 0xe02b // also SS64/DS64 flat ring 3
 #define SEL_GUEST_CS64 0xe033
-#define SEL_TSS       0xe040
-#define SEL_LDT       0xe050
-#define SEL_PERCPU    0xe060 // limit holds the CPU number (LSL)
+#define SEL_TSS        0xe040
+#define SEL_LDT        0xe050
+#define SEL_PERCPU     0xe060 // limit holds the CPU number (LSL)
 
 // Virtual addresses of a vCPU's descriptor tables in the per-domain slot: 16 pages of GDT, then 16
 // pages of LDT. GDT page 14 is the physical CPU's own page and is switched with the vCPU.

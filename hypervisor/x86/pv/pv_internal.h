@@ -21,8 +21,8 @@ static inline bool pv_canonical(unsigned long addr)
 // could be brought in (try again). in_guest: the guest itself ran into it; when nothing can be
 // brought in, it gets its page fault at the address in its own LDT, and true is returned too.
 bool pv_ldt_fault(unsigned long addr, bool in_guest);
-// The same for a selector that is about to be loaded for v, which is current: true when its page was
-// brought in. With interrupts on it is more often possible than in the fault of loading it.
+// The same for a selector that is about to be loaded for v, which is current: true when its page
+// was brought in. With interrupts on it is more often possible than in the fault of loading it.
 bool pv_ldt_load(struct vcpu *v, unsigned int selector);
 // Map CPU `cpu`'s page into v's GDT.
 void pv_gdt_set_cpu_page(struct vcpu *v, unsigned int cpu);
