@@ -173,7 +173,8 @@ static void __init parse_s5(const struct table *t)
 {
     const uint8_t *p = (const uint8_t *)t;
     for (uint32_t i = sizeof(*t) + 1; i + 12 <= t->length; i++) {
-        if (strncmp((const char *)p + i, "_S5_", 4) || (p[i - 1] != AML_NAME && p[i - 1] != '\\'))
+        if (strncmp((const char *)p + i, "_S5_", 4) != 0 ||
+            (p[i - 1] != AML_NAME && p[i - 1] != '\\'))
             continue;
         if (p[i + 4] != AML_PACKAGE)
             continue;

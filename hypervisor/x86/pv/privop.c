@@ -383,7 +383,7 @@ bool pv_emulate_forced(struct vcpu *v, struct cpu_user_regs *regs)
     uint32_t out[4];
 
     if (guest_copy_from(bytes, (void *)regs->rip, sizeof(bytes)) ||
-        memcmp(bytes, prefix, sizeof(prefix)) || bytes[5] != 0x0f || bytes[6] != 0xa2)
+        memcmp(bytes, prefix, sizeof(prefix)) != 0 || bytes[5] != 0x0f || bytes[6] != 0xa2)
         return false;
     pv_cpuid(v, regs->eax, regs->ecx, out);
     regs->rax = out[0];
