@@ -123,6 +123,9 @@ static void bad_contexts(void)
     ctx.gdt_ents = 9000;
     is_error(hc_vcpu_op(VCPUOP_initialise, 1, &ctx), "too many descriptors");
     prepare();
+    ctx.ctrlreg[3] = 0;
+    is_error(hc_vcpu_op(VCPUOP_initialise, 1, &ctx), "no root at all");
+    prepare();
     ctx.ctrlreg[3] = xen_pfn_to_cr3(va_to_mfn(gdt));
     is_error(hc_vcpu_op(VCPUOP_initialise, 1, &ctx), "a root that is a descriptor table");
 }
