@@ -26,8 +26,10 @@ HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
 HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c acpi.c screen.c font.c
 HV_X86    := control.c domain.c
-HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c unpack_glue.c
-HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c
+HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c unpack_glue.c \
+             microcode_modules.c
+HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c microcode.c \
+             microcode_parse.c
 HV_MM     := paging.c vmap.c tlb.c guest_access.c
 HV_PV     := entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c msr.c ioport.c \
              mm_types.c mm_entries.c mm_update.c mm_ext.c mm_fault.c mm_roots.c grant.c
@@ -183,7 +185,7 @@ TEST_HDR    := $(wildcard tests/unit/*.h tests/fuzz/*.h builder/*.h toolstack/*/
                hypervisor/x86/*/*.h)
 
 UNIT_TESTS := builder_elf builder_notes builder_unpack builder_layout emulate_decode \
-              emulate_execute emulate_native lib memory rangeset acpi cmdline
+              emulate_execute emulate_native lib memory rangeset acpi cmdline microcode
 UNIT_SRC_builder_elf     := tests/unit/kernel_image.c builder/elf.c
 UNIT_SRC_builder_notes   := tests/unit/kernel_image.c builder/elf.c builder/notes.c
 UNIT_SRC_builder_unpack  := tests/unit/kernel_image.c $(BUILDER_SRC)
@@ -199,6 +201,8 @@ UNIT_SRC_rangeset        := hypervisor/core/rangeset.c
 UNIT_SRC_acpi            := hypervisor/drivers/acpi.c
 UNIT_SRC_cmdline         := hypervisor/core/cmdline.c hypervisor/lib/number.c
 UNIT_CFLAGS_cmdline      := -fno-builtin-strtoull
+UNIT_SRC_microcode       := hypervisor/x86/cpu/microcode_parse.c
+UNIT_CFLAGS_microcode    := -fno-builtin-strtoull
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
@@ -253,7 +257,9 @@ FUZZ_SRC_unpack_lz4  := builder/unpack_lz4.c
 FUZZ_LIB_unpack_lz4  := -llz4
 FUZZ_SRC_emulate     := tests/unit/emulate_host.c $(EMULATE_SRC)
 
-FUZZ_TARGETS += cfg ramdisk
+FUZZ_TARGETS += cfg ramdisk microcode
+FUZZ_SRC_microcode   := hypervisor/x86/cpu/microcode_parse.c
+FUZZ_CFLAGS_microcode := -fno-builtin-strtoull
 FUZZ_SRC_cfg         := $(TOOLS_CFG)
 FUZZ_SRC_ramdisk     := $(addprefix toolstack/libserai/,ramdisk.c handle.c) tests/unit/fake_xen.c
 FUZZ_LIB_ramdisk     := -lz

@@ -35,6 +35,7 @@ enum kind {
     TIMESTAMPS,
     DOM0_MEM,
     DOM0_VCPUS,
+    UCODE,
     IGNORED
 };
 
@@ -69,6 +70,7 @@ static const struct option __initdata option_table[] = {
     {"x2apic", BOOL, 0, &options.x2apic},
     {"tsc_deadline", BOOL, 0, &options.tsc_deadline},
     {"bootscrub", BOOL, 0, &options.bootscrub},
+    {"ucode", UCODE, 0, NULL},
     // Without effect here, but in use on many machines' command lines.
     {"cpuidle", IGNORED, 0, NULL},
     {"spec-ctrl", IGNORED, 0, NULL},
@@ -78,7 +80,6 @@ static const struct option __initdata option_table[] = {
     {"iommu", IGNORED, 0, NULL},
     {"sched", IGNORED, 0, NULL},
     {"dom0", IGNORED, 0, NULL},
-    {"ucode", IGNORED, 0, NULL},
     {"vga", IGNORED, 0, NULL},
     {"no-real-mode", IGNORED, 0, NULL},
     {"edd", IGNORED, 0, NULL},
@@ -190,6 +191,59 @@ static int __init parse_dom0_vcpus(const char *v, uint32_t *vcpus)
     return 0;
 }
 
+// One word of ucode=: a module's number, "scan", "scan=BOOL", or a false word. Xen's "nmi" (how
+// other CPUs wait during an update at run time) means nothing here.
+static int __init parse_ucode_word(const char *v, enum ucode *mode, int32_t *module)
+{
+    const char *end;
+    if (!strcmp(v, "nmi") || !strcmp(v, "no-nmi") || !strncmp(v, "nmi=", 4))
+        return 0;
+    int scan = -1;
+    if (!strncmp(v, "scan=", 5))
+        scan = parse_bool(v + 5);
+    else if (!strcmp(v, "scan") || !strcmp(v, "no-scan"))
+        scan = *v == 's';
+    if (scan >= 0) {
+        *mode = scan ? UCODE_SCAN : UCODE_BEHIND_INITRD;
+        return 0;
+    }
+    if (*v && parse_bool(v) == 0) {
+        *mode = UCODE_OFF;
+        return 0;
+    }
+    bool negative = *v == '-';
+    v += negative;
+    uint64_t n = strtoull(v, &end, 0);
+    if (*v < '0' || *v > '9' || *end || !n || n > 0xff)
+        return -EINVAL;
+    *module = negative ? -(int32_t)n : (int32_t)n;
+    *mode = UCODE_MODULE;
+    return 0;
+}
+
+static int __init parse_ucode(const char *v)
+{
+    enum ucode mode = options.ucode;
+    int32_t module = options.ucode_module;
+    char word[16];
+    for (;;) {
+        const char *comma = strchr(v, ',');
+        size_t len = comma ? (size_t)(comma - v) : strlen(v);
+        if (len >= sizeof(word))
+            return -EINVAL;
+        memcpy(word, v, len);
+        word[len] = 0;
+        if (parse_ucode_word(word, &mode, &module))
+            return -EINVAL;
+        if (!comma)
+            break;
+        v = comma + 1;
+    }
+    options.ucode = mode;
+    options.ucode_module = module;
+    return 0;
+}
+
 static int __init set_option(const struct option *o, const char *v, bool has_value)
 {
     const char *end;
@@ -228,6 +282,8 @@ static int __init set_option(const struct option *o, const char *v, bool has_val
         return parse_dom0_mem(v);
     case DOM0_VCPUS:
         return parse_dom0_vcpus(v, o->where);
+    case UCODE:
+        return parse_ucode(v);
     case IGNORED:
         printk(LOG_DEBUG "Option %s has no effect\n", o->name);
         return 0;

@@ -7,6 +7,8 @@
 
 // Filled by cmdline_parse; defaults apply where an option is absent.
 enum timestamps { TIMESTAMPS_NONE, TIMESTAMPS_DATE, TIMESTAMPS_BOOT, TIMESTAMPS_RAW };
+// Where to look for microcode: modules behind the initrd, all behind the kernel, one, none.
+enum ucode { UCODE_BEHIND_INITRD, UCODE_SCAN, UCODE_MODULE, UCODE_OFF };
 
 struct options {
     char console[64];        // console=com1,vga
@@ -25,7 +27,9 @@ struct options {
     bool bootscrub;
     uint64_t mem_limit; // mem=; 0: none
     uint64_t conring_size;
-    char reboot[16]; // reboot=acpi|kbd|pci|triple
+    char reboot[16];      // reboot=acpi|kbd|pci|triple
+    int ucode;            // enum ucode
+    int32_t ucode_module; // UCODE_MODULE: its number; negative: from the end
 };
 extern struct options options;
 extern char cmdline_text[1024]; // the line as given, cut at the end

@@ -77,6 +77,34 @@ static void memory_is_kib_without_a_suffix(void **state)
     assert_string_equal(logged, "");
 }
 
+static void finds_the_microcode(void **state)
+{
+    static const struct {
+        const char *word;
+        int ucode, module;
+    } good[] = {
+        {"ucode=2", UCODE_MODULE, 2},
+        {"ucode=-1", UCODE_MODULE, -1},
+        {"ucode=scan", UCODE_SCAN, 0},
+        {"ucode=scan=1", UCODE_SCAN, 0},
+        {"ucode=nmi=0,scan", UCODE_SCAN, 0},
+        {"ucode=scan=off", UCODE_BEHIND_INITRD, 0},
+        {"ucode=no-nmi,-2", UCODE_MODULE, -2},
+        {"ucode=off", UCODE_OFF, 0},
+        {"ucode=0", UCODE_OFF, 0},
+        {"", UCODE_BEHIND_INITRD, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        options = fresh;
+        cmdline_parse(good[i].word);
+        assert_int_equal(options.ucode, good[i].ucode);
+        assert_int_equal(options.ucode_module, good[i].module);
+    }
+    assert_string_equal(logged, "");
+}
+
 static void names_what_it_ignores(void **state)
 {
     static const char *const malformed[] = {
@@ -91,6 +119,14 @@ static void names_what_it_ignores(void **state)
         "conring_size=",
         "mem=1Q",
         "conswitch=abcdef",
+        "ucode",
+        "ucode=yes",
+        "ucode=-",
+        "ucode=2x",
+        "ucode=-300",
+        "ucode=scan=maybe",
+        "ucode=2,",
+        "ucode=scan,averyveryverylongword",
     };
 
     (void)state;
@@ -126,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(takes_xen_spellings, restore),
         cmocka_unit_test_setup(memory_is_kib_without_a_suffix, restore),
+        cmocka_unit_test_setup(finds_the_microcode, restore),
         cmocka_unit_test_setup(names_what_it_ignores, restore),
         cmocka_unit_test_setup(long_words_are_cut, restore),
     };

@@ -32,6 +32,9 @@ struct boot_info {
 };
 extern struct boot_info boot_info;
 
+// Find microcode in the modules (option ucode=) and load it on this CPU. After the page allocator.
+void microcode_from_modules(void);
+
 // Build the control domain from modules 0 (kernel) and 1 (initrd, optional); panics with one clear
 // line when it cannot.
 void dom0_build(void);

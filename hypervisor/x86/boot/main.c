@@ -25,6 +25,7 @@
 #include "x86/cpu/firmware.h"
 #include "x86/cpu/ioapic.h"
 #include "x86/cpu/irq.h"
+#include "x86/cpu/microcode.h"
 #include "x86/cpu/pirq.h"
 #include "x86/cpu/smp.h"
 #include "x86/mm/paging.h"
@@ -138,6 +139,7 @@ static void __init domains_init(void)
     sched_cpu_init(0);
     irq_enable();
     smp_start_all();
+    microcode_done();
     keyhandler_init();
     console_init_late();
 }
@@ -162,6 +164,7 @@ void __init boot_main(uint32_t magic, uint32_t info)
 {
     early_init(magic, info);
     memory_init();
+    microcode_from_modules();
     machine_init();
     domains_init();
     dom0_build();

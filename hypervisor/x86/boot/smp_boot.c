@@ -16,6 +16,7 @@
 #include "x86/cpu/clock.h"
 #include "x86/cpu/cpuid.h"
 #include "x86/cpu/descriptors.h"
+#include "x86/cpu/microcode.h"
 #include "x86/mm/paging.h"
 
 enum {
@@ -234,6 +235,7 @@ void secondary_main(void)
     cpuid_init_cpu();
     tlb_cpu_init();
     descriptors_cpu_init(cpu);
+    microcode_cpu_init();
     apic_init_cpu();
     this_cpu(current_vcpu) = current;
     time_set_cpu_offset(sync_measure());

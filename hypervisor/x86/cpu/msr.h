@@ -4,9 +4,12 @@
 #pragma once
 
 #define MSR_TSC            0x00000010
+#define MSR_PLATFORM_ID    0x00000017
 #define MSR_APIC_BASE      0x0000001b
 #define MSR_SPEC_CTRL      0x00000048
 #define MSR_PRED_CMD       0x00000049
+#define MSR_UCODE_WRITE    0x00000079
+#define MSR_UCODE_REVISION 0x0000008b
 #define MSR_MTRRCAP        0x000000fe
 #define MSR_SYSENTER_CS    0x00000174
 #define MSR_SYSENTER_ESP   0x00000175
@@ -28,6 +31,7 @@
 #define MSR_GS_BASE        0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
 #define MSR_TSC_AUX        0xc0000103
+#define MSR_AMD_UCODE_LOAD 0xc0010020
 
 #define APIC_BASE_BSP    (1 << 8)
 #define APIC_BASE_X2APIC (1 << 10)
