@@ -170,3 +170,9 @@ void uart_enable_rx(struct uart *u)
     inb(u->port + RBR);
     outb(u->port + IER, IER_RX);
 }
+
+void uart_rearm_rx(struct uart *u)
+{
+    outb(u->port + IER, 0);
+    outb(u->port + IER, IER_RX);
+}

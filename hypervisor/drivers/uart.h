@@ -27,3 +27,5 @@ int uart_getc(struct uart *u);
 void uart_flush(struct uart *u);
 // Ask for an interrupt on reception.
 void uart_enable_rx(struct uart *u);
+// Let the interrupt line fall, and rise again if a character is there.
+void uart_rearm_rx(struct uart *u);

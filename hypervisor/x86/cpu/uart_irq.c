@@ -6,19 +6,23 @@
 #include "x86/cpu/ioapic.h"
 #include "x86/cpu/irq.h"
 
-enum { MAX_BURST = 64 }; // characters in one interrupt
+enum { MAX_BURST = 64 }; // characters in one interrupt: the line must not keep a CPU for itself
 
 static void (*receive_char)(char c);
 
 static void on_uart(struct cpu_user_regs *regs)
 {
     for (unsigned int i = 0; i < UART_COUNT; i++) {
-        for (unsigned int n = 0; n < MAX_BURST; n++) {
+        unsigned int n;
+        for (n = 0; n < MAX_BURST; n++) {
             int c = uart_getc(&uarts[i]);
             if (c < 0)
                 break;
             receive_char(c);
         }
+        // The interrupt is an edge: with characters left there would never be another one.
+        if (n == MAX_BURST)
+            uart_rearm_rx(&uarts[i]);
     }
 }
 
