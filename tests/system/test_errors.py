@@ -2,6 +2,7 @@
 """Bad input: one clear error that names what and where, and nothing left behind."""
 import os
 import re
+import struct
 
 import pytest
 
@@ -136,3 +137,13 @@ def test_boot_with_something_else_as_kernel(tmp_path):
     path = tmp_path / "text"
     path.write_text("not a kernel\n" * 1000)
     assert re.search("ELF|bzImage|kernel", boot_fails("text-kernel", str(path)))
+
+
+def test_damaged_microcode_is_ignored(tmp_path):
+    path = tmp_path / "ucode.bin"
+    # A container whose only patch is longer than the file.
+    path.write_bytes(struct.pack("<3I16x2I", 0x00414d44, 0, 16, 1, 3200) + bytes(64))
+    modules = f"{IMAGE}/vmlinuz {KERNEL_OPTIONS},{IMAGE}/control.img,{path}"
+    with Machine("error-microcode", modules=modules) as m:
+        m.expect(r"\(SERAI\) Microcode in module 2 is damaged \(cut off[^\n]*\n", 120)
+        m.expect(r"\(SERAI\) Boot took", 120)
