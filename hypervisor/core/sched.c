@@ -15,6 +15,9 @@ static void enqueue_woken(struct sched_cpu *c, struct vcpu *v, stime_t now)
 {
     struct sched_vcpu *s = v->sched;
 
+    // A vCPU that runs alone is not charged until somebody comes: without this the queue's clock
+    // would stand where it stood when it began, and the newcomer far before it.
+    sched_charge(c, now);
     sched_place_woken(c, s);
     sched_enqueue(c, s);
     sched_check_preempt(c, s, now);

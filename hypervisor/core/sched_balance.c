@@ -111,6 +111,7 @@ bool sched_steal(struct sched_cpu *c)
             if (!from->curr->is_idle)
                 s = find_movable(from, c->cpu, ~0u);
             if (s) {
+                sched_charge(from, now_ns());
                 sched_dequeue(from, s);
                 sched_move(from, c, s);
             }
@@ -149,6 +150,7 @@ void sched_push(struct sched_cpu *c, stime_t now)
         }
     }
     if (s) {
+        sched_charge(to, now);
         sched_dequeue(c, s);
         sched_move(c, to, s);
         sched_enqueue(to, s);

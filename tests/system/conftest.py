@@ -53,6 +53,13 @@ def load():
 
 
 @pytest.fixture(scope="session")
+def fuzz():
+    """The guest that tries all hypercalls with random arguments."""
+    with open(os.path.join(BUILD, "guests", "pv_fuzz_hc.elf"), "rb") as f:
+        return f.read()
+
+
+@pytest.fixture(scope="session")
 def guest_image():
     """Initramfs of a Linux guest that runs the base64 shell command do=... and stays."""
     with open(os.path.join(HERE, "guest", "init"), "rb") as f:
@@ -62,13 +69,16 @@ def guest_image():
 
 
 @pytest.fixture(scope="module")
-def host(request, vmlinux, load, guest_image):
+def host(request, vmlinux, load, fuzz, guest_image):
     """One machine with guests' kernels on board, shared by a module's tests."""
-    files = {"boot/vmlinux": vmlinux, "boot/load.elf": load, "boot/guest-do.img": guest_image}
+    files = {"boot/vmlinux": vmlinux, "boot/load.elf": load, "boot/fuzz.elf": fuzz,
+             "boot/guest-do.img": guest_image}
     name = request.module.__name__.removeprefix("test_")
     # The control domain keeps to CPU 0 so that CPU 1 is the guests'.
     options = "dom0_mem=640M dom0_max_vcpus=1 dom0_vcpus_pin"
-    with Machine(name, files=files, options=options) as machine:
+    # A module that measures time has it made of executed instructions: MACHINE_OPTIONS there.
+    qemu = getattr(request.module, "MACHINE_OPTIONS", ())
+    with Machine(name, files=files, options=options, qemu=qemu) as machine:
         machine.boot()
         yield machine
         machine.power_off()

@@ -90,7 +90,8 @@ class Guests:
 
     def resources(self):
         """What is free and in use in the hypervisor, exactly, as its key 'm' says."""
-        text = self.machine.sh("serai debug-keys m; serai dmesg | tail -n 30")
+        # Lines that begin like the hypervisor's log are taken for it, and left out.
+        text = self.machine.sh("serai debug-keys m; serai dmesg | tail -n 30 | sed 's/^/ /'")
         frames = re.findall(r"Frames: \d+ in all, (\d+) free", text)
         used = re.findall(r"In use: heap (\d+) bytes, event channels (\d+), grant mappings (\d+)",
                           text)

@@ -171,6 +171,15 @@ def test_usb_keyboard(machine):
     assert (1, 65) in events
 
 
+def test_console_takes_a_burst(machine):
+    """More characters at once than one interrupt of the serial port takes."""
+    text = ": " + "x" * 600
+    machine.process.sendline("+" + text)
+    machine.expect(rf"@@have {len(text)}\r*\n", 60)
+    machine.process.sendline("!")
+    machine.expect(r"@@end 0\r*\n", 60)
+
+
 def test_clock_follows_the_host(machine):
     assert abs(int(machine.sh("date +%s")) - time.time()) < 10
     first, t0 = float(machine.sh("cut -d' ' -f1 /proc/uptime")), time.monotonic()

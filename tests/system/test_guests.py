@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Guests beside the control domain: life, isolation, and that everything comes back."""
+import random
+
 import pytest
 
 
@@ -90,6 +92,20 @@ def test_a_dying_guest_dies_alone(guests, behaviour):
     check = alive(guests)
     guests.load("one", behaviour)
     guests.wait_state("one", "crash")
+    check()
+
+
+def test_a_fuzzing_guest_harms_nobody(guests, pytestconfig):
+    """Random arguments to every hypercall from two vCPUs (tests/guests/pv_fuzz_hc.c)."""
+    check = alive(guests)
+    seed, seconds = random.getrandbits(32), 300 if pytestconfig.getoption("--long") else 45
+    print(f"seed={seed}")
+    guests.create("fuzz", kernel="/boot/fuzz.elf", memory=64, vcpus=2,
+                  extra=f"seed={seed} seconds={seconds} cpus=2")
+
+    def ended():
+        return "fuzz" not in guests.names() or "ended" in guests.state("fuzz")
+    guests.wait(ended, 4 * seconds + 120, f"the guest with seed {seed} does not end")
     check()
 
 
