@@ -197,8 +197,9 @@ class Machine:
         """Run a shell command in the control domain: (exit status, its output)."""
         self.send_command(command)
         self.expect(r"@@end (\d+)\r*\n", timeout)
-        lines = self.process.before.replace("\r", "").split("\n")
-        lines = [x for x in lines if not x.startswith(LOG_PREFIX)]
+        # The hypervisor's lines come whenever they come, also in the middle of one.
+        text = re.sub(r"\(SERAI\) [^\n]*\n", "", self.process.before.replace("\r", ""))
+        lines = text.split("\n")
         return int(self.process.match[1]), "\n".join(lines).strip()
 
     def sh(self, command, timeout=120):

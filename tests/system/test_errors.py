@@ -18,7 +18,8 @@ def nothing_left(request):
     before = guests.resources()
     yield
     guests.clean()
-    assert guests.resources() == before
+    guests.wait(lambda: guests.unchanged(before), 60,
+                f"resources before {before}, after {guests.resources()}")
 
 
 def refused(guests, path):
