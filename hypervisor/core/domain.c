@@ -85,8 +85,6 @@ struct domain *domain_get_next(domid_t id)
     return NULL;
 }
 
-static void no_op(void *arg) {}
-
 // Everything but the structure itself. The id stays taken meanwhile: frames know their owner by it.
 static void domain_destroy_parts(struct domain *d)
 {
@@ -123,7 +121,7 @@ static void domain_unlink_and_free(struct domain *d)
     spin_lock(&table_lock);
     WRITE_ONCE(domain_table[d->id / TABLE_CHUNK][d->id % TABLE_CHUNK], NULL);
     spin_unlock(&table_lock);
-    arch_cpu_call(cpu_online_map, no_op, NULL);
+    arch_cpu_sync();
     heap_free(d);
 }
 

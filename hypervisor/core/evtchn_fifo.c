@@ -260,8 +260,6 @@ int evtchn_fifo_expand(struct domain *d, const struct evtchn_expand_array *op)
     return 0;
 }
 
-static void no_op(void *arg) {}
-
 // No vCPU of d runs but the caller's, and its ports are closed.
 void evtchn_fifo_destroy(struct domain *d)
 {
@@ -272,7 +270,7 @@ void evtchn_fifo_destroy(struct domain *d)
         return;
     WRITE_ONCE(d->evtchn->fifo, NULL);
     // Wait for interrupt handlers that still raise a port which was closed meanwhile.
-    arch_cpu_call(cpu_online_map, no_op, NULL);
+    arch_cpu_sync();
     for_each_vcpu (d, v) {
         if (!v->evtchn)
             continue;

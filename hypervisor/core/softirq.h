@@ -7,7 +7,7 @@
 
 enum softirq {
     SOFTIRQ_TIMER,    // core/timer.c
-    SOFTIRQ_TLB,      // reserved for x86/mm
+    SOFTIRQ_TLB,      // x86/mm/tlb.c
     SOFTIRQ_DEFERRED, // core/softirq.c: frees and other deferred calls
     SOFTIRQ_SCHEDULE, // core/sched.c; last: does not return until the vCPU runs again
     SOFTIRQ_COUNT

@@ -42,7 +42,6 @@ _Static_assert(sizeof(struct frame) == 24, "1 GiB of RAM is three 2 MiB pages of
 // count word
 #define FRAME_ALLOCATED  (1u << 31) // owner's allocation reference is held
 #define FRAME_STATIC     (1u << 30) // hypervisor's own page shared with guests, never freed by put
-#define FRAME_BROKEN     (1u << 29)
 #define FRAME_STAMPED    (1u << 28) // freed by a guest at tlb_stamp: flush before the next use
 #define FRAME_COUNT_MASK ((1u << 26) - 1)
 // type word of free frames (count 0): the first frame of a free block, and whether its contents
@@ -115,10 +114,9 @@ static inline uint64_t *m2p_entry(mfn_t m)
 
 // ---- allocation (memory/buddy.c, memory/domain_pages.c) --------------------------------------
 enum alloc_flags {
-    ALLOC_ZERO = 1 << 0,       // cleared
-    ALLOC_NO_OWNER = 1 << 1,   // for d, but not on its list or in its count
-    ALLOC_BELOW_4G = 1 << 2,   // machine address below 4 GiB
-    ALLOC_EXACT_NODE = 1 << 3, // reserved for NUMA
+    ALLOC_ZERO = 1 << 0,     // cleared
+    ALLOC_NO_OWNER = 1 << 1, // for d, but not on its list or in its count
+    ALLOC_BELOW_4G = 1 << 2, // machine address below 4 GiB
 };
 // 2^order contiguous, aligned frames; contents are undefined but scrubbed of others' data when they
 // go to a domain. NULL: none. No locks needed; not from interrupt context.

@@ -68,6 +68,9 @@ void arch_cpu_idle(void);
 int __must_check arch_cpu_physid(unsigned int cpu, uint64_t *id);
 // Run fn(arg) on every CPU in the mask (the caller's own included) and wait for all. Interrupts on.
 void arch_cpu_call(const unsigned long *mask, void (*fn)(void *arg), void *arg);
+// Return once every CPU has taken an interrupt: whoever looked something up with interrupts off
+// before is done with it. Interrupts on.
+void arch_cpu_sync(void);
 __noreturn void arch_machine_restart(void);
 __noreturn void arch_machine_halt(void);
 __noreturn void arch_machine_poweroff(void);        // ACPI S5 if known, else halt

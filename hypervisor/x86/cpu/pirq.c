@@ -94,8 +94,6 @@ int pirq_map_msi(struct domain *d, struct pci_addr pci, bool msix, unsigned int 
     return 0;
 }
 
-static void no_op(void *arg) {}
-
 int pirq_unmap(struct domain *d, uint32_t pirq)
 {
     if (!is_mapped(d, pirq))
@@ -107,7 +105,7 @@ int pirq_unmap(struct domain *d, uint32_t pirq)
     if (irq->kind != IRQ_GSI) {
         irq_unroute(irq);
         // A CPU that took the last interrupt may still be looking at it.
-        arch_cpu_call(cpu_online_map, no_op, NULL);
+        arch_cpu_sync();
         msi_detach(irq);
         irq_free_msi(irq);
     }

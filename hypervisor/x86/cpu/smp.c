@@ -107,3 +107,10 @@ void __init smp_init_vectors(void)
     irq_set_direct(VECTOR_KICK, on_kick);
     irq_set_direct(VECTOR_CALL, on_call);
 }
+
+static void nothing(void *arg) {}
+
+void arch_cpu_sync(void)
+{
+    arch_cpu_call(cpu_online_map, nothing, NULL);
+}

@@ -74,7 +74,7 @@
     movq %rcx, %rbx
 .endm
 
-.macro POP_REGS
+.macro POP_REGS_TO_RAX
     popq %r15
     popq %r14
     popq %r13
@@ -86,6 +86,10 @@
     popq %r9
     popq %r8
     popq %rax
+.endm
+
+.macro POP_REGS
+    POP_REGS_TO_RAX
     popq %rcx
     popq %rdx
     popq %rsi
@@ -173,17 +177,7 @@ pv_exit:
     addq $1, %rax
     cmpq $1, %rax
     ja exit_iret
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbp
-    popq %rbx
-    popq %r11
-    popq %r10
-    popq %r9
-    popq %r8
-    popq %rax
+    POP_REGS_TO_RAX
     popq %rdx // RCX
     popq %rdx
     popq %rsi
