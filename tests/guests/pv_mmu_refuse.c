@@ -56,6 +56,8 @@ static void reserved_bits(void)
     refused(slot + 4, make_pte(frame, PTE_RW_DATA), "an address that is not aligned");
     is(pte_write(frame << PAGE_SHIFT, 1UL << 51 | 1), 0, "a page that is no table takes anything");
     refused(0x7ffffffff000, 0, "an entry in a frame out of range");
+    refused(frame << PAGE_SHIFT | 1UL << 63, 1, "a page of its own, with an address bit too many");
+    refused(slot | 1UL << 52, 0, "its own page table, with an address bit too many");
 }
 
 static void superpages(void)

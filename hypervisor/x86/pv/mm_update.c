@@ -243,6 +243,7 @@ static inline int update_one(struct update *u, const mmu_update_t *r)
             update_unlock(u);
             // Leaves u->locked alone when it fails.
             if (!l1_slot_lock_maddr(u->pt_owner, r->ptr, &u->locked) &&
+                mfn < max_mfn && // an address wider than an entry's would lose its top bits
                 l1_entry_get_fast(mfn << PAGE_SHIFT | PTE_RW, u->pt_owner->id, max_mfn))
                 u->plain = f;
         }
