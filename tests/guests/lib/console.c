@@ -4,6 +4,7 @@
 
 static struct xencons_interface *ring; // NULL: the control domain
 static evtchn_port_t ring_port;
+static bool ring_lost; // nobody reads it any more: what is printed is dropped
 
 void console_init(void)
 {
@@ -13,15 +14,30 @@ void console_init(void)
     ring_port = start_info->console.domU.evtchn;
 }
 
+// Waits while the ring is full, but not for ever: a guest may have lost its console.
+static bool ring_has_room(XENCONS_RING_IDX prod)
+{
+    enum { PATIENCE = 100000 };
+    struct evtchn_send send = {.port = ring_port};
+
+    for (unsigned int i = 0; i < PATIENCE; i++) {
+        if (prod - READ_ONCE(ring->out_cons) < sizeof(ring->out))
+            return true;
+        hc_event_channel_op(EVTCHNOP_send, &send);
+        hc_sched_op(SCHEDOP_yield, NULL);
+    }
+    return false;
+}
+
 static void ring_write(const char *s, size_t n)
 {
     struct evtchn_send send = {.port = ring_port};
     XENCONS_RING_IDX prod = ring->out_prod;
 
-    while (n) {
-        while (prod - READ_ONCE(ring->out_cons) >= sizeof(ring->out)) {
-            hc_event_channel_op(EVTCHNOP_send, &send);
-            hc_sched_op(SCHEDOP_yield, NULL);
+    while (n && !ring_lost) {
+        if (!ring_has_room(prod)) {
+            ring_lost = true;
+            return;
         }
         ring->out[MASK_XENCONS_IDX(prod, ring->out)] = *s++;
         prod++;
@@ -44,7 +60,7 @@ void console_drain(void)
 {
     uint64_t end = clock_now() + 5000 * MS;
 
-    while (ring && READ_ONCE(ring->out_cons) != ring->out_prod && clock_now() < end)
+    while (ring && !ring_lost && READ_ONCE(ring->out_cons) != ring->out_prod && clock_now() < end)
         hc_sched_op(SCHEDOP_yield, NULL);
 }
 
