@@ -113,6 +113,23 @@ class Qmp:
         return self.events
 
 
+class Console(pexpect.spawn):
+    """The serial port.  With `alone` set, what is matched is the control domain's output alone:
+    the hypervisor's lines come whenever they come, also in the middle of one of its.  The log
+    file has everything."""
+    alone = False
+    held = ""               # read, but it may be the beginning of a hypervisor's line
+
+    def read_nonblocking(self, size=1, timeout=-1):
+        data = super().read_nonblocking(size, timeout)
+        if not self.alone:
+            return data
+        data = re.sub(r"\(SERAI\) [^\n]*\n", "", self.held + data)
+        begun = re.search(r"\(SERAI\) |\((S(E(R(A(I\)?)?)?)?)?)?$", data)
+        data, self.held = (data[:begun.start()], data[begun.start():]) if begun else (data, "")
+        return data
+
+
 class Machine:
     """One machine.  Arguments:
     name             of the log file, build/test-logs/NAME.log
@@ -154,8 +171,8 @@ class Machine:
         self.log_path = os.path.join(LOGS, f"{self.name}.log")
         self.log_file = open(self.log_path, "w", encoding="utf-8", errors="replace")
         self.log_file.write("qemu-system-x86_64 " + " ".join(self.args) + "\n")
-        self.process = pexpect.spawn("qemu-system-x86_64", self.args, encoding="utf-8",
-                                     codec_errors="replace", echo=False, timeout=120)
+        self.process = Console("qemu-system-x86_64", self.args, encoding="utf-8",
+                               codec_errors="replace", echo=False, timeout=120)
         self.process.logfile_read = self.log_file
         self.process.delaybeforesend = None
         self.qmp = Qmp(f"{self.dir.name}/qmp", self.process)
@@ -180,6 +197,7 @@ class Machine:
     def boot(self, timeout=240):
         """Wait until the control domain takes commands."""
         self.expect("@@ready", timeout)
+        self.process.alone = True
         return self
 
     def send_command(self, command):
@@ -197,10 +215,7 @@ class Machine:
         """Run a shell command in the control domain: (exit status, its output)."""
         self.send_command(command)
         self.expect(r"@@end (\d+)\r*\n", timeout)
-        # The hypervisor's lines come whenever they come, also in the middle of one.
-        text = re.sub(r"\(SERAI\) [^\n]*\n", "", self.process.before.replace("\r", ""))
-        lines = text.split("\n")
-        return int(self.process.match[1]), "\n".join(lines).strip()
+        return int(self.process.match[1]), self.process.before.replace("\r", "").strip()
 
     def sh(self, command, timeout=120):
         """Run a shell command that must succeed: its output."""
