@@ -81,24 +81,49 @@ static struct active *make_chunk(struct grant_table *t, struct active **slot)
     return chunk;
 }
 
-struct active *grant_active_lock(struct grant_table *t, grant_ref_t ref)
+static struct active **chunk_slot(const struct grant_table *t, grant_ref_t ref)
+{
+    return &t->active[ref / V1_PER_PAGE][ref / ACTIVE_PER_CHUNK % CHUNKS_PER_PAGE];
+}
+
+struct active *grant_active_find(struct grant_table *t, grant_ref_t ref)
 {
     uint32_t entries = grant_entries(t);
-    struct active **slot, *a;
 
     if (ref >= entries)
         return NULL;
     ref = (grant_ref_t)index_nospec(ref, entries);
-    slot = &t->active[ref / V1_PER_PAGE][ref / ACTIVE_PER_CHUNK % CHUNKS_PER_PAGE];
-    a = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
-    if (unlikely(!a)) {
-        a = make_chunk(t, slot);
-        if (!a)
-            return NULL;
-    }
+    struct active *a = __atomic_load_n(chunk_slot(t, ref), __ATOMIC_ACQUIRE);
+    if (unlikely(!a))
+        return NULL;
     a += ref % ACTIVE_PER_CHUNK;
     spin_lock(&a->lock);
     return a;
+}
+
+struct active *grant_active_lock(struct grant_table *t, grant_ref_t ref)
+{
+    struct active *a = grant_active_find(t, ref);
+    uint32_t entries = grant_entries(t);
+
+    if (likely(a) || ref >= entries)
+        return a;
+    ref = (grant_ref_t)index_nospec(ref, entries);
+    return make_chunk(t, chunk_slot(t, ref)) ? grant_active_find(t, ref) : NULL;
+}
+
+bool grant_offered(struct grant_table *t, grant_ref_t ref, uint16_t type, const struct domain *user)
+{
+    bool offered = false;
+
+    spin_lock(&t->lock); // keeps the version
+    uint32_t entries = grant_entries(t);
+    if (ref < entries) {
+        uint32_t header = READ_ONCE(*grant_header(t, (grant_ref_t)index_nospec(ref, entries)));
+        offered = (header & GTF_type_mask) == type && header >> 16 == user->id;
+    }
+    spin_unlock(&t->lock);
+    return offered;
 }
 
 uint32_t *grant_header(const struct grant_table *t, grant_ref_t ref)

@@ -136,7 +136,9 @@ static int16_t acquire(struct domain *granter, grant_ref_t ref, const struct wis
 
     if (!granter->grant)
         return GNTST_bad_domain;
-    a = grant_active_lock(granter->grant, ref);
+    a = grant_active_find(granter->grant, ref);
+    if (unlikely(!a) && grant_offered(granter->grant, ref, w->type, w->user))
+        a = grant_active_lock(granter->grant, ref);
     if (!a)
         return GNTST_bad_gntref;
     rc = acquire_locked(granter, a, ref, w);

@@ -64,11 +64,11 @@ static bool is_mapped(struct domain *d, uint32_t pirq)
 
 int pirq_map_gsi(struct domain *d, uint32_t gsi)
 {
-    if (!irq_get_gsi(gsi))
-        return gsi < ioapic_gsi_count() ? -ENOMEM : -EINVAL;
+    if (gsi >= ioapic_gsi_count())
+        return -EINVAL;
     if (!rangeset_contains(d->irq_caps, gsi, gsi))
         return -EPERM;
-    int rc = mapped_init(d->arch.irq);
+    int rc = irq_get_gsi(gsi) ? mapped_init(d->arch.irq) : -ENOMEM;
     if (!rc)
         bit_set_atomic(d->arch.irq->mapped, gsi);
     return rc;
