@@ -18,12 +18,12 @@ MAKEFLAGS += --no-builtin-rules
 HV_LIB    := string.c printf.c number.c bitmap.c heap.c
 HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c \
              console.c console_input.c cmdline.c panic.c symbols.c keyhandler.c sched.c \
-             sched_queue.c sched_cap.c sched_balance.c sched_params.c sched_op.c vcpu_op.c \
+             sched_queue.c sched_cap.c sched_balance.c sched_affinity.c sched_params.c sched_op.c vcpu_op.c \
              rangeset.c memory_op.c memory_exchange.c evtchn.c evtchn_2l.c evtchn_fifo.c \
-             evtchn_op.c subop.c console_io.c grant.c grant_use.c grant_map.c grant_copy.c \
+             evtchn_op.c subop.c console_io.c cpupool.c grant.c grant_use.c grant_map.c grant_copy.c \
              grant_op.c evtchn_bind.c
 HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
-HV_CONTROL := bitmap.c domctl.c sysctl.c platform.c
+HV_CONTROL := bitmap.c cpupool.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c acpi.c screen.c font.c
 HV_X86    := control.c domain.c
 HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c unpack_glue.c \
@@ -31,7 +31,7 @@ HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S bo
 HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c microcode.c \
              microcode_parse.c
 HV_MM     := paging.c vmap.c tlb.c guest_access.c
-HV_PV     := entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c msr.c ioport.c \
+HV_PV     := entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c cpu_policy.c msr.c ioport.c \
              mm_types.c mm_entries.c mm_update.c mm_ext.c mm_fault.c mm_roots.c grant.c
 HV_EMULATE := emulate_decode.c emulate_opcodes.c emulate_execute.c emulate_alu.c emulate_string.c emulate_system.c
 BUILDER   := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_xz.c unpack_lzma.c unpack_without.c

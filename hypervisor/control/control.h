@@ -16,6 +16,8 @@ long arch_platform_op(struct xen_platform_op *op, bool *copy_back);
 void arch_physinfo(struct xen_sysctl_physinfo *info);
 void arch_domaininfo(const struct domain *d, struct xen_domctl_getdomaininfo *info);
 
+long control_cpupool(struct xen_sysctl *op); // XEN_SYSCTL_cpupool_op
+
 // What getdomaininfo and getdomaininfolist report.
 void domctl_domain_info(struct domain *d, struct xen_domctl_getdomaininfo *info);
 

@@ -3,6 +3,7 @@
 #include "control/control.h"
 #include "core/access.h"
 #include "core/console.h"
+#include "core/cpupool.h"
 #include "core/evtchn.h"
 #include "core/hypercall.h"
 #include "core/rangeset.h"
@@ -34,7 +35,7 @@ static long domctl_createdomain(struct domain *none, struct xen_domctl *op)
         return -EOPNOTSUPP;
     if (c->flags & (XEN_DOMCTL_CDF_iommu | XEN_DOMCTL_CDF_nested_virt | XEN_DOMCTL_CDF_vpmu |
                     XEN_DOMCTL_CDF_hap) ||
-        c->vmtrace_size || c->cpupool_id || c->max_grant_frames < -1 || c->max_maptrack_frames < -1)
+        c->vmtrace_size || c->max_grant_frames < -1 || c->max_maptrack_frames < -1)
         return -EINVAL;
     if (c->max_grant_frames < 0)
         c->max_grant_frames = DEFAULT_GRANT_FRAMES;
@@ -113,7 +114,7 @@ void domctl_domain_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
     info->max_pages = d->max_pages;
     info->outstanding_pages = d->outstanding_pages;
     info->shared_info_frame = d->shared_info_mfn.v;
-    info->ssidref = d->ssidref;
+    info->cpupool = cpupool_id(d);
     memcpy(info->handle, d->handle, sizeof(info->handle));
     arch_domaininfo(d, info);
 }
@@ -225,6 +226,7 @@ static long domctl_setvcpuaffinity(struct domain *d, struct xen_domctl *op)
     struct xen_domctl_vcpuaffinity *a = &op->u.vcpuaffinity;
     struct vcpu *v = domain_vcpu(d, a->vcpu);
     DECLARE_BITMAP(cpus, MAX_CPUS);
+    DECLARE_BITMAP(usable, MAX_CPUS);
     int rc = 0;
 
     if (!v)
@@ -233,17 +235,17 @@ static long domctl_setvcpuaffinity(struct domain *d, struct xen_domctl *op)
         return -EINVAL;
     if (a->flags & XEN_VCPUAFFINITY_HARD) {
         rc = control_bitmap_in(cpus, MAX_CPUS, &a->cpumap_hard);
-        if (!rc && !bitmap_intersects(cpus, cpu_online_map, cpu_count))
-            rc = -EINVAL;
+        if (!rc && a->flags & XEN_VCPUAFFINITY_FORCE)
+            rc = vcpu_pin_override(v, -1);
         rc = rc ?: vcpu_set_hard_affinity(v, cpus);
-        bitmap_and(cpus, cpus, cpu_online_map, MAX_CPUS);
-        rc = rc ?: control_bitmap_out(&a->cpumap_hard, cpus, cpu_count);
+        vcpu_usable_cpus(v, usable);
+        rc = rc ?: control_bitmap_out(&a->cpumap_hard, usable, cpu_count);
     }
     if (!rc && a->flags & XEN_VCPUAFFINITY_SOFT) {
         rc = control_bitmap_in(cpus, MAX_CPUS, &a->cpumap_soft);
         rc = rc ?: vcpu_set_soft_affinity(v, cpus);
-        bitmap_and(cpus, cpus, vcpu_hard_affinity(v), MAX_CPUS);
-        bitmap_and(cpus, cpus, cpu_online_map, MAX_CPUS);
+        vcpu_usable_cpus(v, usable);
+        bitmap_and(cpus, cpus, usable, MAX_CPUS);
         rc = rc ?: control_bitmap_out(&a->cpumap_soft, cpus, cpu_count);
     }
     return rc;
@@ -438,7 +440,9 @@ long hc_domctl(unsigned long arg)
     }
     if (rc == -ERESTART)
         return hypercall_continue(__HYPERVISOR_domctl, 1, &arg);
-    if (rc == 0 && copy_back && guest_copy_to((void *)arg, &op, sizeof(op)))
+    // A refused CPU policy comes back with what is wrong in it.
+    copy_back &= rc == 0 || op.cmd == XEN_DOMCTL_set_cpu_policy;
+    if (copy_back && guest_copy_to((void *)arg, &op, sizeof(op)))
         return -EFAULT;
     return rc;
 }

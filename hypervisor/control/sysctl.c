@@ -167,6 +167,7 @@ static const struct sysctl_row sysctl_ops[] = {
     ROW(debug_keys, sysctl_debug_keys),   ROW(getcpuinfo, sysctl_getcpuinfo),
     ROW(availheap, sysctl_availheap),     ROW(cputopoinfo, sysctl_cputopoinfo),
     ROW(numainfo, sysctl_numainfo),       ROW(scheduler_op, sysctl_scheduler_op),
+    ROW(cpupool_op, control_cpupool),
 };
 
 long hc_sysctl(unsigned long arg)

@@ -4,6 +4,7 @@
 #include <xen/domctl.h>
 
 #include "core/console.h"
+#include "core/cpupool.h"
 #include "core/evtchn.h"
 #include "core/grant.h"
 #include "core/rangeset.h"
@@ -105,6 +106,7 @@ static void domain_destroy_parts(struct domain *d)
     grant_domain_destroy(d);
     evtchn_domain_destroy(d);
     arch_domain_destroy(d);
+    cpupool_domain_destroy(d);
     sched_domain_destroy(d);
     rangeset_free(d->iomem_caps);
     rangeset_free(d->irq_caps);
@@ -212,6 +214,9 @@ static int domain_create_parts(struct domain *d, const struct xen_domctl_created
     rc = sched_domain_init(d);
     if (rc)
         return rc;
+    rc = cpupool_domain_init(d, config->cpupool_id);
+    if (rc)
+        return rc;
     rc = evtchn_domain_init(d);
     if (rc)
         return rc;
@@ -232,7 +237,6 @@ int domain_create(domid_t id, const struct xen_domctl_createdomain *config, bool
         return -ENOMEM;
     d->is_control = is_control;
     d->create_flags = config->flags;
-    d->ssidref = config->ssidref;
     memcpy(d->handle, config->handle, sizeof(d->handle));
     // Until the toolstack unpauses it the domain does not run.
     d->pause_count = 1;
@@ -289,6 +293,7 @@ struct vcpu *vcpu_create(struct domain *d, unsigned int id)
     if (sched_vcpu_init(v))
         goto out_arch;
     WRITE_ONCE(d->vcpu[id], v);
+    sched_vcpu_published(v);
     return v;
 
 out_arch:

@@ -22,6 +22,7 @@ struct evtchn_vcpu;
 struct grant_table;  // core/grant.h
 struct sched_domain; // core/sched.h
 struct sched_vcpu;
+struct cpupool; // core/cpupool.h
 struct rangeset;
 struct xen_domctl_createdomain;
 
@@ -43,7 +44,6 @@ struct domain {
     struct domain *target;      // the domain this one is device model for, or NULL
     uint8_t handle[16];         // toolstack's UUID
     uint32_t create_flags;      // XEN_DOMCTL_CDF_*
-    uint32_t ssidref;
 
     struct vcpu **vcpu; // max_vcpus slots, NULL until allocated
     uint32_t max_vcpus;
@@ -64,6 +64,7 @@ struct domain {
     struct evtchn_domain *evtchn;
     struct grant_table *grant;
     struct sched_domain *sched;
+    struct cpupool *pool;        // covered by the lock of pools
     struct rangeset *iomem_caps; // frames of I/O memory the domain may map
     struct rangeset *irq_caps;   // pirqs it may bind
 

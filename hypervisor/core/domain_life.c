@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "core/console.h"
+#include "core/cpupool.h"
 #include "core/domain.h"
 #include "core/evtchn.h"
 #include "core/grant.h"
@@ -188,6 +189,9 @@ int domain_kill(struct domain *d)
     if (d->dying == DOMAIN_ALIVE) {
         domain_pause(d);
         d->dying = DOMAIN_DYING;
+        // Its pool can be taken apart while frames of it are still held elsewhere.
+        int moved = cpupool_move_domain(d, 0);
+        (void)moved;
         int unused = memory_claim(d, 0);
         (void)unused;
         if (d->target)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Wake, sleep and switch. core/sched_private.h explains the rules.
+#include "core/cpupool.h"
 #include "core/sched_private.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
@@ -300,6 +301,7 @@ int sched_domain_init(struct domain *d)
         return -ENOMEM;
     sd->d = d;
     sd->weight = WEIGHT_DEFAULT;
+    sd->slice = SLICE_MAX;
     sched_cap_init(sd);
     d->sched = sd;
     return 0;
@@ -322,8 +324,11 @@ int sched_vcpu_init(struct vcpu *v)
         return -ENOMEM;
     s->v = v;
     list_init(&s->parked_link);
-    bitmap_fill(s->hard, MAX_CPUS);
+    s->pin = -1;
+    // Within its pool from the start; sched_vcpu_published() looks again.
+    bitmap_copy(s->hard, cpupool_cpus(v->domain), MAX_CPUS);
     bitmap_fill(s->soft, MAX_CPUS);
+    bitmap_fill(s->affinity, MAX_CPUS);
     sched_set_weight(s, v->is_idle ? WEIGHT_DEFAULT : v->domain->sched->weight);
     v->sched = s;
     if (!v->is_idle)

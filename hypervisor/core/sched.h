@@ -39,8 +39,16 @@ int __must_check vcpu_set_hard_affinity(struct vcpu *v, const unsigned long *cpu
 int __must_check vcpu_set_soft_affinity(struct vcpu *v, const unsigned long *cpus);
 // SCHEDOP_pin_override: keep v on one CPU (-EBUSY when it is overridden already); < 0: undo.
 int __must_check vcpu_pin_override(struct vcpu *v, int32_t cpu);
-const unsigned long *vcpu_hard_affinity(const struct vcpu *v);
+int sched_pin_override(const struct vcpu *v);                  // that CPU, or -1
+const unsigned long *vcpu_hard_affinity(const struct vcpu *v); // as asked for
 const unsigned long *vcpu_soft_affinity(const struct vcpu *v);
+// The CPUs v may run on now: within its domain's pool, and never none.
+void vcpu_usable_cpus(const struct vcpu *v, unsigned long *out);
+// Where v may run may have changed: the pool's CPUs, or who sees v. The first holds the lock of
+// pools (core/cpupool.h), the second takes it.
+void sched_domain_refresh(struct domain *d);
+void sched_vcpu_published(struct vcpu *v);
+void sched_domain_set_slice(struct domain *d, uint32_t ms);
 int __must_check sched_domctl(struct domain *d, struct xen_domctl_scheduler_op *op);
 int __must_check sched_sysctl(struct xen_sysctl_scheduler_op *op);
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Weights, caps and affinities, in the terms of the public credit2 interface.
+// Weights and caps, in the terms of the public credit and credit2 interfaces.
+#include "core/cpupool.h"
 #include "core/sched_private.h"
 #include <xen/domctl.h>
 #include <xen/sysctl.h>
 
-static uint32_t ratelimit_us = 1000; // kept for toolstacks; wake-up margins do its work
+#define KEEP_CAP 0xffff
 
 static void domain_set_weight(struct domain *d, uint32_t weight)
 {
@@ -28,11 +29,26 @@ static void domain_set_weight(struct domain *d, uint32_t weight)
     }
 }
 
+// credit and credit2 have the same two parameters, in the same places.
+_Static_assert(offsetof(struct xen_domctl_sched_credit, weight) ==
+                       offsetof(struct xen_domctl_sched_credit2, weight) &&
+                   offsetof(struct xen_domctl_sched_credit, cap) ==
+                       offsetof(struct xen_domctl_sched_credit2, cap),
+               "public header");
+
+static uint32_t sched_id_of(const struct domain *d)
+{
+    cpupool_lock();
+    uint32_t id = d->pool->sched_id;
+    cpupool_unlock();
+    return id;
+}
+
 int sched_domctl(struct domain *d, struct xen_domctl_scheduler_op *op)
 {
     struct xen_domctl_sched_credit2 *p = &op->u.credit2;
 
-    if (op->sched_id != XEN_SCHEDULER_CREDIT2)
+    if (d->is_system || op->sched_id != sched_id_of(d))
         return -EINVAL;
     switch (op->cmd) {
     case XEN_DOMCTL_SCHEDOP_getinfo:
@@ -43,7 +59,7 @@ int sched_domctl(struct domain *d, struct xen_domctl_scheduler_op *op)
         if (p->weight)
             domain_set_weight(d, p->weight);
         // 0 lifts the cap; all ones leave it as it is.
-        if (p->cap != 0xffff && p->cap != d->sched->cap)
+        if (p->cap != KEEP_CAP && p->cap != d->sched->cap)
             sched_cap_set(d->sched, p->cap);
         return 0;
     default:
@@ -51,98 +67,76 @@ int sched_domctl(struct domain *d, struct xen_domctl_scheduler_op *op)
     }
 }
 
+void sched_domain_set_slice(struct domain *d, uint32_t ms)
+{
+    WRITE_ONCE(d->sched->slice, (stime_t)ms * NS_PER_MS);
+}
+
+static void pool_set_slice(struct cpupool *p, uint32_t ms)
+{
+    struct domain *d;
+    domid_t next = 0;
+
+    p->slice_ms = ms;
+    while (next < DOMID_FIRST_RESERVED && (d = domain_get_next(next))) {
+        next = d->id + 1;
+        if (d->pool == p)
+            sched_domain_set_slice(d, ms);
+        domain_put(d);
+    }
+}
+
+static bool ratelimit_ok(uint32_t us)
+{
+    return us == 0 ||
+           (us >= XEN_SYSCTL_SCHED_RATELIMIT_MIN && us <= XEN_SYSCTL_SCHED_RATELIMIT_MAX);
+}
+
+static int credit_params(struct cpupool *p, struct xen_sysctl_scheduler_op *op)
+{
+    struct xen_sysctl_credit_schedule *c = &op->u.sched_credit;
+
+    if (op->cmd == XEN_SYSCTL_SCHEDOP_putinfo) {
+        if (c->tslice_ms < XEN_SYSCTL_CSCHED_TSLICE_MIN ||
+            c->tslice_ms > XEN_SYSCTL_CSCHED_TSLICE_MAX || !ratelimit_ok(c->ratelimit_us) ||
+            c->ratelimit_us / 1000 > c->tslice_ms ||
+            c->vcpu_migr_delay_us > XEN_SYSCTL_CSCHED_MGR_DLY_MAX_US)
+            return -EINVAL;
+        pool_set_slice(p, c->tslice_ms);
+        p->ratelimit_us = c->ratelimit_us;
+        p->migr_delay_us = c->vcpu_migr_delay_us;
+    }
+    c->tslice_ms = p->slice_ms;
+    c->ratelimit_us = p->ratelimit_us;
+    c->vcpu_migr_delay_us = p->migr_delay_us;
+    return 0;
+}
+
+static int credit2_params(struct cpupool *p, struct xen_sysctl_scheduler_op *op)
+{
+    struct xen_sysctl_credit2_schedule *c = &op->u.sched_credit2;
+
+    if (op->cmd == XEN_SYSCTL_SCHEDOP_putinfo) {
+        if (!ratelimit_ok(c->ratelimit_us))
+            return -EINVAL;
+        p->ratelimit_us = c->ratelimit_us;
+    }
+    c->ratelimit_us = p->ratelimit_us;
+    return 0;
+}
+
+static int pool_params(struct cpupool *p, void *arg)
+{
+    struct xen_sysctl_scheduler_op *op = arg;
+
+    if (op->sched_id != p->sched_id)
+        return -EINVAL;
+    if (op->cmd != XEN_SYSCTL_SCHEDOP_getinfo && op->cmd != XEN_SYSCTL_SCHEDOP_putinfo)
+        return -EINVAL;
+    return p->sched_id == XEN_SCHEDULER_CREDIT ? credit_params(p, op) : credit2_params(p, op);
+}
+
 int sched_sysctl(struct xen_sysctl_scheduler_op *op)
 {
-    if (op->cpupool_id || op->sched_id != XEN_SCHEDULER_CREDIT2)
-        return -EINVAL;
-    switch (op->cmd) {
-    case XEN_SYSCTL_SCHEDOP_getinfo:
-        op->u.sched_credit2.ratelimit_us = ratelimit_us;
-        return 0;
-    case XEN_SYSCTL_SCHEDOP_putinfo:
-        if (op->u.sched_credit2.ratelimit_us > 500000)
-            return -EINVAL;
-        ratelimit_us = op->u.sched_credit2.ratelimit_us;
-        return 0;
-    default:
-        return -EINVAL;
-    }
-}
-
-static int set_hard(struct vcpu *v, const unsigned long *cpus)
-{
-    unsigned long flags;
-    struct sched_cpu *c;
-
-    if (!bitmap_intersects(cpus, cpu_online_map, MAX_CPUS))
-        return -EINVAL;
-    c = sched_lock_vcpu(v, &flags);
-    bitmap_copy(v->sched->hard, cpus, MAX_CPUS);
-    if (!bit_test(cpus, c->cpu)) {
-        if (v->sched->queued)
-            sched_dequeue(c, v->sched);
-        if (c->curr == v)
-            softirq_raise(c->cpu, SOFTIRQ_SCHEDULE);
-    }
-    spin_unlock_irqrestore(&c->lock, flags);
-    vcpu_wake(v); // queue it elsewhere if it was taken off
-    return 0;
-}
-
-int vcpu_set_hard_affinity(struct vcpu *v, const unsigned long *cpus)
-{
-    if (v->sched->pinned) {
-        if (!bitmap_intersects(cpus, cpu_online_map, MAX_CPUS))
-            return -EINVAL;
-        bitmap_copy(v->sched->saved_hard, cpus, MAX_CPUS);
-        return 0;
-    }
-    return set_hard(v, cpus);
-}
-
-int vcpu_set_soft_affinity(struct vcpu *v, const unsigned long *cpus)
-{
-    unsigned long flags;
-    struct sched_cpu *c;
-
-    if (!bitmap_intersects(cpus, cpu_online_map, MAX_CPUS))
-        return -EINVAL;
-    c = sched_lock_vcpu(v, &flags);
-    bitmap_copy(v->sched->soft, cpus, MAX_CPUS);
-    spin_unlock_irqrestore(&c->lock, flags);
-    return 0;
-}
-
-int vcpu_pin_override(struct vcpu *v, int32_t cpu)
-{
-    struct sched_vcpu *s = v->sched;
-    DECLARE_BITMAP(only, MAX_CPUS);
-    int ret;
-
-    if (cpu < 0) {
-        if (!s->pinned)
-            return 0;
-        s->pinned = false;
-        return set_hard(v, s->saved_hard);
-    }
-    if (s->pinned)
-        return -EBUSY;
-    if (cpu >= MAX_CPUS || !bit_test(cpu_online_map, (unsigned int)cpu))
-        return -EINVAL;
-    bitmap_zero(only, MAX_CPUS);
-    bit_set(only, (unsigned int)cpu);
-    bitmap_copy(s->saved_hard, s->hard, MAX_CPUS);
-    ret = set_hard(v, only);
-    s->pinned = !ret;
-    return ret;
-}
-
-const unsigned long *vcpu_hard_affinity(const struct vcpu *v)
-{
-    return v->sched->hard;
-}
-
-const unsigned long *vcpu_soft_affinity(const struct vcpu *v)
-{
-    return v->sched->soft;
+    return cpupool_with(op->cpupool_id, pool_params, op);
 }

@@ -20,9 +20,8 @@
 
 #define WEIGHT_DEFAULT 256
 #define CAP_PERIOD     (10 * NS_PER_MS)
-#define LATENCY_TARGET (12 * NS_PER_MS) // everyone on a queue runs about once in this time
 #define SLICE_MIN      (1500 * NS_PER_US)
-#define SLICE_MAX      (10 * NS_PER_MS)
+#define SLICE_MAX      (10 * NS_PER_MS)  // unless the pool says otherwise
 #define WAKE_BONUS     (3 * NS_PER_MS)   // virtual
 #define WAKE_MARGIN    (500 * NS_PER_US) // virtual; less of a lead does not preempt
 #define BALANCE_PERIOD (20 * NS_PER_MS)
@@ -54,18 +53,19 @@ struct sched_vcpu {
     bool parked; // out of budget, on the domain's list
     bool yielding;
     bool migrating; // wants another CPU as soon as it is off this one
-    bool pinned;    // SCHEDOP_pin_override in force
     int64_t budget; // ns left of what it took from the domain (caps)
     struct list parked_link;
-    DECLARE_BITMAP(hard, MAX_CPUS);
+    int32_t pin;                    // SCHEDOP_pin_override: the CPU, or -1
+    DECLARE_BITMAP(hard, MAX_CPUS); // may run there: affinity within the pool, or the pin
     DECLARE_BITMAP(soft, MAX_CPUS);
-    DECLARE_BITMAP(saved_hard, MAX_CPUS); // while pinned
+    DECLARE_BITMAP(affinity, MAX_CPUS); // what the toolstack asked for
 };
 
 struct sched_domain {
     struct domain *d;
     uint32_t weight;
-    uint32_t cap; // percent of one CPU; 0: none
+    uint32_t cap;  // percent of one CPU; 0: none
+    stime_t slice; // longest turn while others wait
     // The rest belongs to caps and is covered by the lock.
     spinlock_t lock;
     bool refilling;

@@ -99,7 +99,7 @@ void sched_move(struct sched_cpu *from, struct sched_cpu *to, struct sched_vcpu 
 void sched_arm_slice(struct sched_cpu *c, stime_t now)
 {
     const struct sched_vcpu *s = c->curr->sched;
-    stime_t ns = SLICE_MAX;
+    stime_t ns, target;
     bool capped;
 
     if (c->curr->is_idle) {
@@ -107,10 +107,11 @@ void sched_arm_slice(struct sched_cpu *c, stime_t now)
         return;
     }
     capped = READ_ONCE(s->v->domain->sched->cap);
+    ns = READ_ONCE(s->v->domain->sched->slice);
     if (c->queued) {
-        ns = LATENCY_TARGET * s->weight / (c->load + s->weight);
-        ns = MAX(ns, SLICE_MIN);
-        ns = MIN(ns, SLICE_MAX);
+        // Everyone on the queue runs about once in this time.
+        target = (ns + ns / 5) * s->weight / (c->load + s->weight);
+        ns = MIN(ns, MAX(target, SLICE_MIN));
     } else if (!capped) {
         timer_stop(&c->slice);
         return;

@@ -13,6 +13,7 @@
 #include "x86/cpu/cpuid.h"
 #include "x86/cpu/firmware.h"
 #include "x86/cpu/xstate.h"
+#include "x86/pv/cpu_policy.h"
 #include "x86/pv/pv.h"
 
 #define PFINFO_MAX 1024 // public header: more than this in one call is refused
@@ -140,6 +141,12 @@ long arch_domctl(struct domain *d, struct xen_domctl *op, bool *copy_back)
         op->u.address_size.size = 64;
         *copy_back = true;
         return 0;
+    case XEN_DOMCTL_get_cpu_policy:
+        *copy_back = true;
+        return cpu_policy_get(d, &op->u.cpu_policy);
+    case XEN_DOMCTL_set_cpu_policy:
+        *copy_back = true;
+        return cpu_policy_set(d, &op->u.cpu_policy);
     default:
         return -ENOSYS;
     }
@@ -147,7 +154,20 @@ long arch_domctl(struct domain *d, struct xen_domctl *op, bool *copy_back)
 
 long arch_sysctl(struct xen_sysctl *op, bool *copy_back)
 {
-    return -ENOSYS;
+    switch (op->cmd) {
+    case XEN_SYSCTL_get_cpu_levelling_caps:
+        // The CPU's own answers are never changed, but for faulting where there is that.
+        op->u.cpu_levelling_caps.caps =
+            cpu_features.cpuid_faulting ? XEN_SYSCTL_CPU_LEVELCAP_faulting : 0;
+        return 0;
+    case XEN_SYSCTL_get_cpu_featureset:
+        return cpu_policy_featureset(&op->u.cpu_featureset);
+    case XEN_SYSCTL_get_cpu_policy:
+        return cpu_policy_sysctl(&op->u.cpu_policy);
+    default:
+        *copy_back = false;
+        return -ENOSYS;
+    }
 }
 
 static long efi_vendor(union xenpf_efi_info *info)

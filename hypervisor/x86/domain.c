@@ -16,6 +16,7 @@
 #include "x86/cpu/pirq.h"
 #include "x86/cpu/xstate.h"
 #include "x86/mm/paging.h"
+#include "x86/pv/cpu_policy.h"
 #include "x86/pv/pv_internal.h"
 
 #include <xen/domctl.h>
@@ -60,6 +61,7 @@ void arch_domain_destroy(struct domain *d)
     irq_domain_destroy(d);
     pv_perdomain_destroy(d);
     rangeset_free(d->arch.ioport_caps);
+    cpu_policy_destroy(d);
     heap_free(d->arch.pv);
     d->arch.ioport_caps = NULL;
     d->arch.pv = NULL;

@@ -4,6 +4,7 @@
 #include "core/cmdline.h"
 #include "core/console.h"
 #include "core/console_input.h"
+#include "core/cpupool.h"
 #include "core/domain.h"
 #include "core/keyhandler.h"
 #include "core/sched.h"
@@ -167,6 +168,7 @@ void __init boot_main(uint32_t magic, uint32_t info)
     microcode_from_modules();
     machine_init();
     domains_init();
+    cpupool_init();
     dom0_build();
     console_input_to_control_domain();
     screen_release();

@@ -3,6 +3,7 @@
 // less what a guest cannot use in ring 3 or what names the machine beneath.
 #include "x86/arch/time.h"
 #include "x86/cpu/cpuid.h"
+#include "x86/pv/cpu_policy.h"
 #include "x86/pv/pv_internal.h"
 
 #include <xen/arch-x86/cpuid.h>
@@ -90,7 +91,9 @@ static uint32_t compacted_size(uint64_t xcr0)
     return size;
 }
 
-static void basic_leaf(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+// xcr0: what the asking vCPU has enabled of its extended state.
+static void basic_leaf(bool control, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
+                       uint32_t out[4])
 {
     switch (leaf) {
     case 0:
@@ -105,7 +108,7 @@ static void basic_leaf(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, ui
         if (cpu_features.xsave)
             out[2] |= ECX_OSXSAVE;
         out[3] &= LEAF1_EDX_GUEST | (cpu_features.vendor == VENDOR_INTEL ? EDX_SEP : 0);
-        if (!v->domain->is_control)
+        if (!control)
             out[3] &= ~EDX_APIC;
         break;
     case 4:
@@ -132,7 +135,7 @@ static void basic_leaf(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, ui
             out[3] = cpu_features.xcr0_mask >> 32;
         } else if (subleaf == 1) {
             out[0] &= 7; // XSAVEOPT XSAVEC XGETBV1; no supervisor states
-            out[1] = compacted_size(v->arch.xcr0);
+            out[1] = compacted_size(xcr0);
             out[2] = out[3] = 0;
         } else if (subleaf > 62 || !(cpu_features.xcr0_mask >> subleaf & 1)) {
             out[0] = out[1] = out[2] = out[3] = 0;
@@ -146,7 +149,7 @@ static void basic_leaf(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, ui
     }
 }
 
-static void extended_leaf(const struct vcpu *v, uint32_t leaf, uint32_t out[4])
+static void extended_leaf(bool control, uint32_t leaf, uint32_t out[4])
 {
     switch (leaf) {
     case LEAF_EXTENDED:
@@ -156,12 +159,12 @@ static void extended_leaf(const struct vcpu *v, uint32_t leaf, uint32_t out[4])
         out[2] &= EXT1_ECX_GUEST;
         out[3] &= EXT1_EDX_GUEST |
                   (cpu_features.vendor == VENDOR_AMD ? EXT1_EDX_COPIES & LEAF1_EDX_GUEST : 0);
-        if (!v->domain->is_control)
+        if (!control)
             out[3] &= ~EDX_APIC;
         break;
     case LEAF_EXTENDED + 7:
         out[0] = out[1] = out[2] = 0;
-        out[3] &= v->domain->is_control ? EXT7_EDX_ITSC : 0;
+        out[3] &= control ? EXT7_EDX_ITSC : 0;
         break;
     case LEAF_EXTENDED + 8:
         out[1] &= EXT8_EBX_GUEST;
@@ -175,21 +178,28 @@ static void extended_leaf(const struct vcpu *v, uint32_t leaf, uint32_t out[4])
     }
 }
 
+void pv_cpuid_default(bool control, uint64_t xcr0, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+    struct cpuid_result r = cpuid(leaf, subleaf);
+
+    out[0] = r.a;
+    out[1] = r.b;
+    out[2] = r.c;
+    out[3] = r.d;
+    if (leaf <= MIN(cpu_features.max_leaf, MAX_BASIC_LEAF))
+        basic_leaf(control, xcr0, leaf, subleaf, out);
+    else if (leaf >= LEAF_EXTENDED && leaf <= MIN(cpu_features.max_ext_leaf, MAX_EXT_LEAF))
+        extended_leaf(control, leaf, out);
+    else
+        out[0] = out[1] = out[2] = out[3] = 0;
+}
+
 void pv_cpuid(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
     if (leaf >> 8 == LEAF_HYPERVISOR >> 8) {
         hypervisor_leaf(v, leaf, subleaf, out);
         return;
     }
-    struct cpuid_result r = cpuid(leaf, subleaf);
-    out[0] = r.a;
-    out[1] = r.b;
-    out[2] = r.c;
-    out[3] = r.d;
-    if (leaf <= MIN(cpu_features.max_leaf, MAX_BASIC_LEAF))
-        basic_leaf(v, leaf, subleaf, out);
-    else if (leaf >= LEAF_EXTENDED && leaf <= MIN(cpu_features.max_ext_leaf, MAX_EXT_LEAF))
-        extended_leaf(v, leaf, out);
-    else
-        out[0] = out[1] = out[2] = out[3] = 0;
+    pv_cpuid_default(v->domain->is_control, v->arch.xcr0, leaf, subleaf, out);
+    cpu_policy_apply(v->domain, leaf, subleaf, out);
 }

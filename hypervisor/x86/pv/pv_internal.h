@@ -48,6 +48,9 @@ bool pv_emulate_privileged(struct vcpu *v, struct cpu_user_regs *regs); // privo
 void pv_set_cr4(struct vcpu *v, uint64_t value);                        // current, or not running
 bool pv_emulate_forced(struct vcpu *v, struct cpu_user_regs *regs);     // forced-prefix CPUID
 void pv_cpuid(const struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]); // cpuid.c
+// The same without a vCPU and without the domain's own policy: with this XCR0.
+void pv_cpuid_default(bool control, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
+                      uint32_t out[4]);
 // 0, or -EINVAL: the guest gets #GP.                                                      msr.c
 int __must_check pv_read_msr(struct vcpu *v, uint32_t msr, uint64_t *value);
 int __must_check pv_write_msr(struct vcpu *v, uint32_t msr, uint64_t value);
