@@ -148,7 +148,10 @@ TS_CLI      := main.c table.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c c
                cmd_vcpu.c cmd_sched.c
 TS_CONSOLED := main.c guest.c viewer.c ring.c logfile.c
 TS_LIFED    := main.c act.c
-TS_PROGRAMS := serai consoled lifed
+TS_STORED   := main.c conn_ring.c conn_unix.c xen.c turns.c journal.c ring.c record.c ops.c ops_node.c \
+               ops_session.c ops_domain.c ops_control.c store.c domain.c conn.c watch.c transaction.c \
+               change.c tree.c perms.c path.c quota.c mem.c
+TS_PROGRAMS := serai consoled lifed stored
 
 TS_LIB_SRC  := $(addprefix toolstack/libserai/,$(TS_LIB)) $(addprefix toolstack/base/,$(TS_BASE)) \
                $(addprefix builder/,$(TS_BUILDER))
@@ -170,6 +173,8 @@ $(O)/toolstack/serai: $(call ts_obj,$(addprefix toolstack/cli/,$(TS_CLI))) $(O)/
 	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
 $(O)/toolstack/consoled: $(call ts_obj,$(addprefix toolstack/consoled/,$(TS_CONSOLED))) $(O)/toolstack/libserai.a
 	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
+$(O)/toolstack/stored: $(call ts_obj,$(addprefix toolstack/stored/,$(TS_STORED))) $(O)/toolstack/libserai.a
+	$(CC) $(TS_LDFLAGS) -o $@ $^ -lxengnttab $(TS_LIBS)
 $(O)/toolstack/lifed: $(call ts_obj,$(addprefix toolstack/lifed/,$(TS_LIFED))) $(O)/toolstack/libserai.a
 	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
 .PHONY: toolstack

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "path.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool path_char(char ch)
+{
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+           ch == '-' || ch == '/' || ch == '_' || ch == '@';
+}
+
+static bool path_well_formed(const char *p)
+{
+    size_t len = strlen(p);
+    if (!len || (len > 1 && p[len - 1] == '/') || strstr(p, "//"))
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (!path_char(p[i]))
+            return false;
+    return true;
+}
+
+int path_resolve(const char *given, unsigned domid, path_text out)
+{
+    size_t len = strlen(given);
+    bool absolute = given[0] == '/';
+    if (len > (absolute ? XENSTORE_ABS_PATH_MAX : XENSTORE_REL_PATH_MAX) ||
+        !path_well_formed(given) || given[0] == '@')
+        return -EINVAL;
+    size_t home = absolute ? 0 : path_home_length(domid);
+    if (home)
+        snprintf(out, sizeof(path_text), "/local/domain/%u/", domid);
+    memcpy(out + home, given, len + 1);
+    return 0;
+}
+
+size_t path_home_length(unsigned domid)
+{
+    return (size_t)snprintf(NULL, 0, "/local/domain/%u/", domid);
+}
+
+const char *path_step(const char **rest, size_t *len)
+{
+    const char *p = *rest;
+    while (*p == '/')
+        p++;
+    if (!*p)
+        return NULL;
+    *len = strcspn(p, "/");
+    *rest = p + *len;
+    return p;
+}
+
+size_t path_parent_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) : 0;
+}
+
+bool path_is_below(const char *path, const char *base)
+{
+    size_t len = strlen(base);
+    if (len == 1)
+        return path[0] == '/';
+    return !strncmp(path, base, len) && (path[len] == '/' || !path[len]);
+}
