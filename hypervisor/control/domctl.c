@@ -21,7 +21,7 @@ struct domctl_row {
     const char *name;
     long (*fn)(struct domain *d, struct xen_domctl *op);
     bool copy_back; // the argument has results, also to be copied on success only
-    bool no_domain; // op->domain names no existing domain
+    bool no_domain; // op->domain need not name an existing domain
 };
 
 static long domctl_createdomain(struct domain *none, struct xen_domctl *op)
@@ -119,10 +119,17 @@ void domctl_domain_info(struct domain *d, struct xen_domctl_getdomaininfo *info)
     arch_domaininfo(d, info);
 }
 
-static long domctl_getdomaininfo(struct domain *d, struct xen_domctl *op)
+// The domain named, or the next one there is: so toolstacks walk over all.
+static long domctl_getdomaininfo(struct domain *none, struct xen_domctl *op)
 {
+    struct domain *d = op->domain < DOMID_FIRST_RESERVED ? domain_get_next(op->domain)
+                                                         : domain_get_by_any_id(op->domain);
+
+    if (!d)
+        return -ESRCH;
     domctl_domain_info(d, &op->u.getdomaininfo);
     op->domain = d->id;
+    domain_put(d);
     return 0;
 }
 
@@ -370,7 +377,7 @@ static const struct domctl_row domctl_ops[] = {
     ROW(destroydomain, domctl_destroydomain),
     ROW(pausedomain, domctl_pausedomain),
     ROW(unpausedomain, domctl_unpausedomain),
-    ROW(getdomaininfo, domctl_getdomaininfo, .copy_back = true),
+    ROW(getdomaininfo, domctl_getdomaininfo, .copy_back = true, .no_domain = true),
     ROW(setvcpuaffinity, domctl_setvcpuaffinity, .copy_back = true),
     ROW(getvcpuaffinity, domctl_getvcpuaffinity, .copy_back = true),
     ROW(max_mem, domctl_max_mem),

@@ -388,6 +388,9 @@ long hc_memory_op(unsigned long cmd, unsigned long arg)
         return claim_pages(p);
     case XENMEM_acquire_resource:
         return acquire_resource(p);
+    case XENMEM_get_sharing_freed_pages:
+    case XENMEM_get_sharing_shared_pages:
+        return 0; // no pages are shared between domains
     case XENMEM_get_vnumainfo:
     case XENMEM_reserved_device_memory_map: // nothing is reserved without an IOMMU
         return -EOPNOTSUPP;

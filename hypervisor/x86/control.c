@@ -3,6 +3,7 @@
 #include "control/control.h"
 #include "core/rangeset.h"
 #include "drivers/acpi.h"
+#include "drivers/pci.h"
 #include "lib/string.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
@@ -16,7 +17,8 @@
 #include "x86/pv/cpu_policy.h"
 #include "x86/pv/pv.h"
 
-#define PFINFO_MAX 1024 // public header: more than this in one call is refused
+#define PFINFO_MAX      1024 // public header: more than this in one call is refused
+#define PCI_DEVICES_MAX 256u // in one call
 
 void arch_physinfo(struct xen_sysctl_physinfo *info)
 {
@@ -152,6 +154,24 @@ long arch_domctl(struct domain *d, struct xen_domctl *op, bool *copy_back)
     }
 }
 
+// Which node a device is near: nothing is known of that. The caller goes on where this stops.
+static long sysctl_pcitopoinfo(struct xen_sysctl_pcitopoinfo *t)
+{
+    uint32_t n = MIN(t->num_devs, PCI_DEVICES_MAX);
+
+    for (uint32_t i = 0; i < n; i++) {
+        physdev_pci_device_t dev;
+        if (guest_handle_from(&dev, t->devs, i, 1))
+            return -EFAULT;
+        bool there = pci_read16(PCI_ADDR(dev.seg, dev.bus, dev.devfn), 0) != 0xffff;
+        uint32_t node = there ? XEN_INVALID_NODE_ID : XEN_INVALID_DEV;
+        if (guest_handle_to(t->nodes, i, &node, 1))
+            return -EFAULT;
+    }
+    t->num_devs = n;
+    return 0;
+}
+
 long arch_sysctl(struct xen_sysctl *op, bool *copy_back)
 {
     switch (op->cmd) {
@@ -160,6 +180,8 @@ long arch_sysctl(struct xen_sysctl *op, bool *copy_back)
         op->u.cpu_levelling_caps.caps =
             cpu_features.cpuid_faulting ? XEN_SYSCTL_CPU_LEVELCAP_faulting : 0;
         return 0;
+    case XEN_SYSCTL_pcitopoinfo:
+        return sysctl_pcitopoinfo(&op->u.pcitopoinfo);
     case XEN_SYSCTL_get_cpu_featureset:
         return cpu_policy_featureset(&op->u.cpu_featureset);
     case XEN_SYSCTL_get_cpu_policy:
