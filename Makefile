@@ -142,6 +142,9 @@ guests: $(GUESTS:%=$(O)/guests/%.elf)
 TS_BASE     := buf.c cfg.c cfg_parse.c daemon.c file.c json.c log.c loop.c suggest.c
 TS_LIB      := build_pv.c config.c config_keys.c console.c cpumap.c create.c domain.c handle.c host.c \
                hypercall.c image.c ramdisk.c sched.c state.c vcpu.c
+# Networks: base/ talks to the kernel, libserai/ knows what a guest's interface is.
+TS_NET      := net.c net_addr.c net_conf.c net_filter.c net_record.c net_setup.c vif_config.c
+TS_NETLINK  := netlink.c nft.c rtnl.c rtnl_limit.c
 TS_BUILDER  := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_gzip.c unpack_xz.c unpack_lzma.c \
                unpack_zstd.c unpack_lz4.c
 TS_CLI      := main.c table.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c cmd_info.c cmd_top.c \
@@ -153,14 +156,18 @@ TS_STORED   := main.c conn_ring.c conn_unix.c xen.c turns.c journal.c ring.c rec
                change.c tree.c perms.c path.c quota.c mem.c
 TS_PROGRAMS := serai consoled lifed stored
 
-TS_LIB_SRC  := $(addprefix toolstack/libserai/,$(TS_LIB)) $(addprefix toolstack/base/,$(TS_BASE)) \
+TS_LIB_SRC  := $(addprefix toolstack/libserai/,$(TS_LIB) $(TS_NET)) \
+               $(addprefix toolstack/base/,$(TS_BASE) $(TS_NETLINK)) \
                $(addprefix builder/,$(TS_BUILDER))
 # Static: the programs run in any control domain, whatever libraries it has.
 TS_LDFLAGS  := -static
-TS_LIBS     := -lxenforeignmemory -lxenevtchn -lxencall -lxentoolcore -lxentoollog -lzstd -llz4 -lz
+NL_CFLAGS   := -isystem /usr/include/libnl3
+NL_LIBS     := -lnl-3
+TS_LIBS     := -lxenforeignmemory -lxenevtchn -lxencall -lxentoolcore -lxentoollog -lzstd -llz4 -lz -lpthread
 TOOL_CFLAGS   := -std=gnu17 -O2 -g -D_GNU_SOURCE -D__XEN_TOOLS__ -D_FORTIFY_SOURCE=2 \
                -fstack-protector-strong -Wall -Wextra -Werror -Wstrict-prototypes \
-               -Wmissing-prototypes -Wvla -Itoolstack/base -Itoolstack/libserai -iquote builder -MMD -MP
+               -Wmissing-prototypes -Wvla -Itoolstack/base -Itoolstack/libserai -iquote builder \
+               $(NL_CFLAGS) -MMD -MP
 ts_obj = $(patsubst %.c,$(O)/ts/%.o,$(1))
 
 $(O)/ts/%.o: %.c
@@ -179,6 +186,17 @@ $(O)/toolstack/lifed: $(call ts_obj,$(addprefix toolstack/lifed/,$(TS_LIFED))) $
 	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
 .PHONY: toolstack
 toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS))
+# What tests/system/test_net_host.py drives: the library's network functions, without a hypervisor.
+$(O)/tests/net_driver: $(call ts_obj,tests/system/net_driver.c) $(O)/toolstack/libserai.a
+	@mkdir -p $(@D)
+	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
+# libnl can look up names of hosts and protocols. Nobody here asks it to, and in a static program
+# glibc could not do it without its shared libraries: weaken these calls.
+$(O)/toolstack/libnl-3.a:
+	@mkdir -p $(@D)
+	objcopy $(foreach f,getaddrinfo getprotobyname getprotobynumber,--weaken-symbol=$(f)) \
+		$$($(CC) -print-file-name=libnl-3.a) $@
+$(addprefix $(O)/toolstack/,$(TS_PROGRAMS)) $(O)/tests/net_driver: $(O)/toolstack/libnl-3.a
 -include $(wildcard $(O)/ts/*/*.d $(O)/ts/*/*/*.d)
 
 # ---- unit tests and fuzzers -------------------------------------------------------------------
@@ -211,7 +229,13 @@ UNIT_CFLAGS_microcode    := -fno-builtin-strtoull
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
-TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_create tools_ramdisk
+TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_create tools_ramdisk \
+              tools_net tools_net_conf
+TOOLS_NET  := $(addprefix toolstack/libserai/,net_addr.c vif_config.c) \
+              $(addprefix toolstack/base/,buf.c suggest.c)
+UNIT_SRC_tools_net     := $(TOOLS_NET)
+UNIT_SRC_tools_net_conf := $(addprefix toolstack/libserai/,net_conf.c net_record.c) \
+                          $(addprefix toolstack/base/,cfg.c cfg_parse.c file.c) $(TOOLS_NET)
 TOOLS_CFG  := $(addprefix toolstack/base/,buf.c cfg.c cfg_parse.c suggest.c)
 UNIT_TESTS += $(TOOLS_UNIT)
 UNIT_SRC_tools_base    := $(addprefix toolstack/base/,buf.c file.c json.c loop.c suggest.c) \
@@ -222,11 +246,11 @@ UNIT_SRC_tools_console := toolstack/consoled/ring.c toolstack/consoled/logfile.c
                           $(addprefix toolstack/base/,buf.c file.c)
 UNIT_SRC_tools_create  := tests/unit/fake_xen.c tests/unit/kernel_image.c $(TS_LIB_SRC)
 UNIT_SRC_tools_ramdisk := $(addprefix toolstack/libserai/,ramdisk.c handle.c) tests/unit/fake_xen.c
-UNIT_LIB_tools_base    := $(UNPACK_LIBS)
-UNIT_LIB_tools_config  := $(UNPACK_LIBS)
-UNIT_LIB_tools_create  := $(UNPACK_LIBS)
-UNIT_LIB_tools_ramdisk := $(UNPACK_LIBS)
-TOOLS_INC := -D_GNU_SOURCE -D__XEN_TOOLS__ $(addprefix -I,$(addprefix toolstack/,base libserai cli consoled)) -iquote builder
+UNIT_LIB_tools_base    := $(UNPACK_LIBS) $(NL_LIBS)
+UNIT_LIB_tools_config  := $(UNPACK_LIBS) $(NL_LIBS)
+UNIT_LIB_tools_create  := $(UNPACK_LIBS) $(NL_LIBS)
+UNIT_LIB_tools_ramdisk := $(UNPACK_LIBS) $(NL_LIBS)
+TOOLS_INC := -D_GNU_SOURCE -D__XEN_TOOLS__ $(addprefix -I,$(addprefix toolstack/,base libserai cli consoled)) -iquote builder $(NL_CFLAGS)
 $(foreach t,$(TOOLS_UNIT),$(eval UNIT_CFLAGS_$t := $(TOOLS_INC)))
 
 UNIT_CFLAGS := -std=gnu17 -g -O1 $(WARN) -Wno-unused-parameter -Wno-missing-prototypes \
@@ -265,6 +289,9 @@ FUZZ_SRC_emulate     := tests/unit/emulate_host.c $(EMULATE_SRC)
 FUZZ_TARGETS += cfg ramdisk microcode
 FUZZ_SRC_microcode   := hypervisor/x86/cpu/microcode_parse.c
 FUZZ_CFLAGS_microcode := -fno-builtin-strtoull
+FUZZ_TARGETS += vif
+FUZZ_SRC_vif         := $(TOOLS_NET)
+FUZZ_CFLAGS_vif      := $(TOOLS_INC)
 FUZZ_SRC_cfg         := $(TOOLS_CFG)
 FUZZ_SRC_ramdisk     := $(addprefix toolstack/libserai/,ramdisk.c handle.c) tests/unit/fake_xen.c
 FUZZ_LIB_ramdisk     := -lz

@@ -72,11 +72,16 @@ int serai_open(struct serai **out, const struct serai_options *opt, struct serai
         s->building_dir = path_join(s->state_dir, "building");
         s->socket = path_join(s->state_dir, "consoled.sock");
     }
-    if (!s->domain_dir || !s->building_dir || !s->socket) {
+    s->network_conf = strdup(opt->network_conf ? opt->network_conf : SERAI_NETWORK_CONF);
+    if (!s->domain_dir || !s->building_dir || !s->socket || !s->network_conf) {
         serai_close(s);
         return err_set(err, -ENOMEM, "out of memory");
     }
 
+    if (opt->local) {
+        *out = s;
+        return 0;
+    }
     s->call = xencall_open(NULL, 0);
     if (s->call)
         s->memory = xenforeignmemory_open(NULL, 0);
@@ -111,6 +116,7 @@ void serai_close(struct serai *s)
         xenforeignmemory_close(s->memory);
     if (s->call)
         xencall_close(s->call);
+    free(s->network_conf);
     free(s->socket);
     free(s->building_dir);
     free(s->domain_dir);

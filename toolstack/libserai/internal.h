@@ -25,6 +25,7 @@ struct serai {
     char *domain_dir;
     char *building_dir;
     char *socket;
+    char *network_conf;
     struct {
         void *at;
         size_t pages;

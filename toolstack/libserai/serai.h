@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "serai_net.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -36,6 +38,8 @@ struct serai_options {
     const char *state_dir; // NULL: SERAI_STATE_DIR
     serai_log_fn *log;     // NULL: silent
     void *log_ctx;
+    bool local;               // without the hypervisor: for what says that it does not need it
+    const char *network_conf; // NULL: SERAI_NETWORK_CONF
 };
 
 // Opens the hypervisor's devices. `opt` may be NULL. Release with serai_close.
