@@ -151,10 +151,13 @@ TS_CLI      := main.c table.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c c
                cmd_vcpu.c cmd_sched.c
 TS_CONSOLED := main.c guest.c viewer.c ring.c logfile.c
 TS_LIFED    := main.c act.c
+TS_BLKD_PURE := backend.c connect.c device.c devices.c disk.c image.c image_raw.c journal.c pgrant.c \
+               proto.c request.c ring.c uring.c
+TS_BLKD     := main.c store.c xen_host.c $(TS_BLKD_PURE)
 TS_STORED   := main.c conn_ring.c conn_unix.c xen.c turns.c journal.c ring.c record.c ops.c ops_node.c \
                ops_session.c ops_domain.c ops_control.c store.c domain.c conn.c watch.c transaction.c \
                change.c tree.c perms.c path.c quota.c mem.c
-TS_PROGRAMS := serai consoled lifed stored
+TS_PROGRAMS := serai consoled lifed stored blkd
 
 TS_LIB_SRC  := $(addprefix toolstack/libserai/,$(TS_LIB) $(TS_NET)) \
                $(addprefix toolstack/base/,$(TS_BASE) $(TS_NETLINK)) \
@@ -184,6 +187,9 @@ $(O)/toolstack/stored: $(call ts_obj,$(addprefix toolstack/stored/,$(TS_STORED))
 	$(CC) $(TS_LDFLAGS) -o $@ $^ -lxengnttab $(TS_LIBS)
 $(O)/toolstack/lifed: $(call ts_obj,$(addprefix toolstack/lifed/,$(TS_LIFED))) $(O)/toolstack/libserai.a
 	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
+$(O)/toolstack/blkd: $(call ts_obj,$(addprefix toolstack/blkd/,$(TS_BLKD)) toolstack/libserai/xsclient.c) \
+                     $(O)/toolstack/libserai.a
+	$(CC) $(TS_LDFLAGS) -o $@ $^ -luring -lxengnttab $(TS_LIBS)
 .PHONY: toolstack
 toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS))
 # What tests/system/test_net_host.py drives: the library's network functions, without a hypervisor.
@@ -250,6 +256,18 @@ UNIT_LIB_tools_base    := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_LIB_tools_config  := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_LIB_tools_create  := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_LIB_tools_ramdisk := $(UNPACK_LIBS) $(NL_LIBS)
+# The block daemon's, against a guest in memory (blkd_fake.c).
+BLKD_UNIT := blkd_proto blkd_data blkd_kill
+BLKD_SRC  := $(addprefix toolstack/blkd/,$(TS_BLKD_PURE)) \
+             $(addprefix toolstack/base/,buf.c file.c log.c loop.c)
+UNIT_TESTS += $(BLKD_UNIT)
+UNIT_SRC_blkd_proto    := $(addprefix toolstack/blkd/,backend.c journal.c pgrant.c proto.c ring.c)
+UNIT_SRC_blkd_data     := tests/unit/blkd_fake.c $(BLKD_SRC)
+UNIT_SRC_blkd_kill     := tests/unit/blkd_fake.c $(BLKD_SRC)
+UNIT_LIB_blkd_data     := -luring
+UNIT_LIB_blkd_kill     := -luring
+BLKD_INC  := -D_GNU_SOURCE -D__XEN_TOOLS__ -Itoolstack/base -Itoolstack/blkd
+$(foreach t,$(BLKD_UNIT),$(eval UNIT_CFLAGS_$t := $(BLKD_INC)))
 TOOLS_INC := -D_GNU_SOURCE -D__XEN_TOOLS__ $(addprefix -I,$(addprefix toolstack/,base libserai cli consoled)) -iquote builder $(NL_CFLAGS)
 $(foreach t,$(TOOLS_UNIT),$(eval UNIT_CFLAGS_$t := $(TOOLS_INC)))
 
@@ -297,6 +315,10 @@ FUZZ_SRC_ramdisk     := $(addprefix toolstack/libserai/,ramdisk.c handle.c) test
 FUZZ_LIB_ramdisk     := -lz
 FUZZ_CFLAGS_cfg      := $(TOOLS_INC)
 FUZZ_CFLAGS_ramdisk  := $(TOOLS_INC)
+FUZZ_TARGETS += blkd_ring
+FUZZ_SRC_blkd_ring   := $(addprefix toolstack/blkd/,disk.c journal.c pgrant.c proto.c request.c ring.c image.c) \
+                        toolstack/base/loop.c
+FUZZ_CFLAGS_blkd_ring := $(BLKD_INC)
 
 FUZZ_CFLAGS := $(filter-out -fsanitize=%,$(UNIT_CFLAGS)) -O2 -Itests/fuzz \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined

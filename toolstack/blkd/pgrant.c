@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "pgrant.h"
+
+#include <stdlib.h>
+
+enum { PGRANT_PAGE = 4096, PGRANT_BATCH = 256 };
+
+// Pages mapped together: one area of memory, unmapped together.
+struct pgrant_batch {
+    struct pgrant_batch *next;
+    uint8_t *address;
+    unsigned count, in_use;
+    uint64_t used_ms;
+    struct pgrant *pages; // `count` of them
+};
+
+struct pgrant {
+    struct pgrant *next; // in its bucket
+    struct pgrant_batch *batch;
+    uint32_t gref;
+};
+
+struct pgrant_table {
+    struct host *host;
+    uint32_t domid;
+    unsigned limit, count;
+    unsigned mask; // buckets - 1
+    struct pgrant_batch *batches;
+    struct pgrant *bucket[];
+};
+
+struct pgrant_table *pgrant_new(struct host *host, uint32_t domid, unsigned limit)
+{
+    unsigned buckets = 64;
+    while (buckets < limit)
+        buckets *= 2;
+    struct pgrant_table *t = calloc(1, sizeof(*t) + buckets * sizeof(struct pgrant *));
+    if (!t)
+        return NULL;
+    t->host = host;
+    t->domid = domid;
+    t->limit = limit;
+    t->mask = buckets - 1;
+    return t;
+}
+
+static struct pgrant **pgrant_bucket(struct pgrant_table *t, uint32_t gref)
+{
+    // A guest chooses its numbers, but only its own device becomes slow by clever ones.
+    return &t->bucket[(gref ^ gref >> 11) & t->mask];
+}
+
+static struct pgrant *pgrant_find(const struct pgrant_table *t, uint32_t gref)
+{
+    for (struct pgrant *g = *pgrant_bucket((struct pgrant_table *)t, gref); g; g = g->next)
+        if (g->gref == gref)
+            return g;
+    return NULL;
+}
+
+static void pgrant_unlink(struct pgrant_table *t, struct pgrant *g)
+{
+    for (struct pgrant **p = pgrant_bucket(t, g->gref); *p; p = &(*p)->next) {
+        if (*p == g) {
+            *p = g->next;
+            return;
+        }
+    }
+}
+
+static void pgrant_drop(struct pgrant_table *t, struct pgrant_batch *b)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        pgrant_unlink(t, &b->pages[i]);
+    t->host->ops->unmap(t->host->ctx, b->address, b->count);
+    t->count -= b->count;
+    free(b->pages);
+    free(b);
+}
+
+void pgrant_free(struct pgrant_table *t)
+{
+    if (!t)
+        return;
+    while (t->batches) {
+        struct pgrant_batch *b = t->batches;
+        t->batches = b->next;
+        pgrant_drop(t, b);
+    }
+    free(t);
+}
+
+static bool pgrant_map(struct pgrant_table *t, const uint32_t *grefs, unsigned count)
+{
+    struct pgrant_batch *b = calloc(1, sizeof(*b));
+    struct pgrant *pages = calloc(count, sizeof(*pages));
+    void *address = NULL;
+    if (b && pages && t->count + count <= t->limit)
+        address = t->host->ops->map(t->host->ctx, t->domid, grefs, count);
+    if (!address) {
+        free(b);
+        free(pages);
+        return false;
+    }
+    *b = (struct pgrant_batch){
+        .next = t->batches, .address = (uint8_t *)address, .count = count, .pages = pages};
+    for (unsigned i = 0; i < count; i++) {
+        struct pgrant **bucket = pgrant_bucket(t, grefs[i]);
+        pages[i] = (struct pgrant){.next = *bucket, .batch = b, .gref = grefs[i]};
+        *bucket = &pages[i];
+    }
+    t->batches = b;
+    t->count += count;
+    return true;
+}
+
+static bool pgrant_listed(const uint32_t *grefs, unsigned count, uint32_t gref)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (grefs[i] == gref)
+            return true;
+    return false;
+}
+
+bool pgrant_get(struct pgrant_table *t, const uint32_t *grefs, unsigned count, uint64_t now_ms)
+{
+    uint32_t missing[PGRANT_BATCH];
+    unsigned n = 0;
+    if (count > PGRANT_BATCH)
+        return false;
+    for (unsigned i = 0; i < count; i++)
+        if (!pgrant_find(t, grefs[i]) && !pgrant_listed(missing, n, grefs[i]))
+            missing[n++] = grefs[i];
+    if (n && !pgrant_map(t, missing, n))
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        struct pgrant_batch *b = pgrant_find(t, grefs[i])->batch;
+        b->in_use++;
+        b->used_ms = now_ms;
+    }
+    return true;
+}
+
+void *pgrant_address(const struct pgrant_table *t, uint32_t gref)
+{
+    const struct pgrant *g = pgrant_find(t, gref);
+    return g->batch->address + (size_t)(g - g->batch->pages) * PGRANT_PAGE;
+}
+
+void pgrant_put(struct pgrant_table *t, const uint32_t *grefs, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        pgrant_find(t, grefs[i])->batch->in_use--;
+}
+
+void pgrant_purge(struct pgrant_table *t, uint64_t before_ms)
+{
+    for (struct pgrant_batch **p = &t->batches; *p;) {
+        struct pgrant_batch *b = *p;
+        if (b->in_use || b->used_ms >= before_ms) {
+            p = &b->next;
+            continue;
+        }
+        *p = b->next;
+        pgrant_drop(t, b);
+    }
+}
+
+unsigned pgrant_count(const struct pgrant_table *t)
+{
+    return t->count;
+}
