@@ -271,6 +271,17 @@ $(foreach t,$(BLKD_UNIT),$(eval UNIT_CFLAGS_$t := $(BLKD_INC)))
 TOOLS_INC := -D_GNU_SOURCE -D__XEN_TOOLS__ $(addprefix -I,$(addprefix toolstack/,base libserai cli consoled)) -iquote builder $(NL_CFLAGS)
 $(foreach t,$(TOOLS_UNIT),$(eval UNIT_CFLAGS_$t := $(TOOLS_INC)))
 
+# The xenstore daemon's, without rings of real guests (stored_host.c).
+STORED_UNIT := stored_ops stored_watch stored_transaction stored_ring stored_journal stored_tree
+STORED_PURE := $(addprefix toolstack/stored/,$(filter-out main.c conn_ring.c conn_unix.c xen.c turns.c,$(TS_STORED))) \
+               $(addprefix toolstack/base/,buf.c file.c log.c)
+STORED_INC  := -D_GNU_SOURCE -D__XEN_TOOLS__ -Itoolstack/base -Itoolstack/stored
+UNIT_TESTS += $(STORED_UNIT)
+$(foreach t,$(STORED_UNIT),$(eval UNIT_SRC_$t := tests/unit/stored_host.c $(STORED_PURE)))
+$(foreach t,$(STORED_UNIT),$(eval UNIT_CFLAGS_$t := $(STORED_INC)))
+$(foreach t,$(STORED_UNIT),$(eval UNIT_LIB_$t := -lz))
+UNIT_CFLAGS_stored_ring += -DRING_TEST
+
 UNIT_CFLAGS := -std=gnu17 -g -O1 $(WARN) -Wno-unused-parameter -Wno-missing-prototypes \
                -fsanitize=address,undefined -fno-sanitize-recover=undefined \
                -I. -Ihypervisor -Itests/unit
@@ -319,6 +330,10 @@ FUZZ_TARGETS += blkd_ring
 FUZZ_SRC_blkd_ring   := $(addprefix toolstack/blkd/,disk.c journal.c pgrant.c proto.c request.c ring.c image.c) \
                         toolstack/base/loop.c
 FUZZ_CFLAGS_blkd_ring := $(BLKD_INC)
+
+FUZZ_TARGETS += stored
+FUZZ_SRC_stored      := $(filter-out toolstack/stored/journal.c toolstack/stored/ring.c,$(STORED_PURE))
+FUZZ_CFLAGS_stored   := $(STORED_INC)
 
 FUZZ_CFLAGS := $(filter-out -fsanitize=%,$(UNIT_CFLAGS)) -O2 -Itests/fuzz \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined

@@ -11,28 +11,53 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Where a domain is in the list, or would be.
+static bool domain_place(const struct store *s, unsigned id, unsigned *at)
+{
+    unsigned low = 0, high = s->domain_count;
+    while (low < high) {
+        unsigned mid = low + (high - low) / 2;
+        if (s->domains[mid]->id < id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    *at = low;
+    return low < s->domain_count && s->domains[low]->id == id;
+}
+
 struct domain *domain_find(struct store *s, unsigned id)
 {
-    return id < DOMID_COUNT ? s->domains[id] : NULL;
+    unsigned at;
+    return domain_place(s, id, &at) ? s->domains[at] : NULL;
 }
 
 struct domain *domain_get(struct store *s, unsigned id)
 {
+    unsigned at;
     if (id >= DOMID_COUNT)
         return NULL;
-    if (!s->domains[id]) {
-        s->domains[id] = mem_alloc(sizeof(struct domain));
-        s->domains[id]->id = id;
-        s->domains[id]->target = id;
+    if (domain_place(s, id, &at))
+        return s->domains[at];
+    if (s->domain_count == s->domain_cap) {
+        s->domain_cap = s->domain_cap ? s->domain_cap * 2 : 16;
+        s->domains = mem_resize(s->domains, s->domain_cap * sizeof(struct domain *));
     }
-    return s->domains[id];
+    memmove(&s->domains[at + 1], &s->domains[at], (s->domain_count - at) * sizeof(struct domain *));
+    s->domain_count++;
+    s->domains[at] = mem_alloc(sizeof(struct domain));
+    s->domains[at]->id = s->domains[at]->target = id;
+    return s->domains[at];
 }
 
 void domain_drop(struct store *s, struct domain *d)
 {
-    if (!d->id || d->introduced || d->conn || d->use.nodes || d->has_target)
+    unsigned at;
+    if (!d->id || d->introduced || d->conn || d->use.nodes || d->has_target ||
+        !domain_place(s, d->id, &at))
         return;
-    s->domains[d->id] = NULL;
+    s->domain_count--;
+    memmove(&s->domains[at], &s->domains[at + 1], (s->domain_count - at) * sizeof(struct domain *));
     free(d);
 }
 

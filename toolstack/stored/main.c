@@ -88,9 +88,10 @@ static void on_domains(void *arg)
         log_warn("cannot ask which domains there are: %s", strerror(-ret));
         return;
     }
-    for (unsigned id = 1; id < DOMID_COUNT; id++)
-        if (d->store.domains[id])
-            look_at_domain(d, d->store.domains[id]);
+    // From the end, because those that are gone leave the list.
+    for (unsigned i = d->store.domain_count; i > 0; i--)
+        if (i <= d->store.domain_count && d->store.domains[i - 1]->id)
+            look_at_domain(d, d->store.domains[i - 1]);
 }
 
 static const struct xen_hooks xen_hooks = {.event = on_port, .domains_changed = on_domains};

@@ -76,9 +76,8 @@ static void report(struct buf *out, const struct store *s)
     buf_printf(out, "%llu requests, %llu commits, %llu conflicts\n",
                (unsigned long long)s->requests, (unsigned long long)s->commits,
                (unsigned long long)s->conflicts);
-    for (unsigned id = 0; id < DOMID_COUNT; id++)
-        if (s->domains[id])
-            report_domain(out, s, s->domains[id]);
+    for (unsigned i = 0; i < s->domain_count; i++)
+        report_domain(out, s, s->domains[i]);
     mem_check(out);
 }
 

@@ -430,9 +430,9 @@ int record_snapshot(struct store *s, int (*put)(void *arg, const struct record *
     int ret = snapshot_settings(&sn, s);
     if (!ret)
         ret = tree_walk(s->tree.root, snapshot_node, &sn);
-    for (unsigned id = 0; id < DOMID_COUNT && !ret; id++)
-        if (s->domains[id] && s->domains[id]->introduced)
-            ret = snapshot_domain(&sn, s->domains[id]);
+    for (unsigned i = 0; i < s->domain_count && !ret; i++)
+        if (s->domains[i]->introduced)
+            ret = snapshot_domain(&sn, s->domains[i]);
     for (const struct conn *c = s->conns; c && !ret; c = c->next)
         if (c->ring)
             ret = snapshot_conn(&sn, c);

@@ -29,7 +29,6 @@ void store_init(struct store *s, const struct store_host *host, void *arg)
     static const struct perm nobody = {.domid = 0, .access = 0};
     *s = (struct store){
         .host = host, .host_arg = arg, .origin = {.domid = RECORD_NO_ORIGIN, .pos = 0}};
-    s->domains = mem_alloc(DOMID_COUNT * sizeof(struct domain *));
     limits_init(&s->limits);
     for (unsigned i = 0; i < SPECIAL_COUNT; i++)
         s->special[i] = perms_new(&nobody, 1);
@@ -47,8 +46,8 @@ void store_free(struct store *s)
         perms_unref(s->special[i]);
     tree_free(&s->tree);
     watch_index_free(s);
-    for (unsigned id = 0; id < DOMID_COUNT; id++)
-        free(s->domains[id]);
+    for (unsigned i = 0; i < s->domain_count; i++)
+        free(s->domains[i]);
     free(s->domains);
 }
 
@@ -87,22 +86,21 @@ void store_housekeep(struct store *s, uint64_t now_ms)
 
 // ---- checking -----------------------------------------------------------------------------
 
-static int check_count(void *arg, const char *path, const struct node *n)
+// Counts anew, into domain.counted.
+static int check_node(void *arg, const char *path, const struct node *n)
 {
-    struct usage *use = arg;
+    struct domain *d = domain_find(arg, n->perms->list[0].domid);
     (void)path;
-    unsigned owner = n->perms->list[0].domid;
-    if (owner < DOMID_COUNT) {
-        use[owner].nodes++;
-        use[owner].bytes += node_bytes(n);
-    }
+    if (!d)
+        return n->perms->list[0].domid < DOMID_COUNT;
+    d->counted.nodes++;
+    d->counted.bytes += node_bytes(n);
     return 0;
 }
 
-// Adds what a connection uses, except for its events' bytes, which are counted here too.
-static void check_conn(struct usage *use, const struct conn *c)
+static void check_conn(const struct conn *c)
 {
-    struct usage *u = &use[c->domain->id];
+    struct usage *u = &c->domain->counted;
     for (const struct watch *w = c->watches; w; w = w->next) {
         u->watches++;
         u->bytes += w->bytes;
@@ -115,25 +113,27 @@ static void check_conn(struct usage *use, const struct conn *c)
         u->bytes += (long)(sizeof(*e) + e->len);
 }
 
+static const char *check_usage(const struct usage *have, const struct usage *counted)
+{
+    if (have->nodes != counted->nodes)
+        return "a domain's count of nodes is wrong";
+    if (have->watches != counted->watches)
+        return "a domain's count of watches is wrong";
+    if (have->transactions != counted->transactions)
+        return "a domain's count of transactions is wrong";
+    return have->bytes != counted->bytes ? "a domain's count of bytes is wrong" : NULL;
+}
+
 const char *store_check(struct store *s)
 {
     const char *wrong = tree_check(s->tree.root);
-    struct usage *use = mem_alloc(DOMID_COUNT * sizeof(*use));
-    tree_walk(s->tree.root, check_count, use);
+    for (unsigned i = 0; i < s->domain_count; i++)
+        s->domains[i]->counted = (struct usage){0};
+    if (tree_walk(s->tree.root, check_node, s) && !wrong)
+        wrong = "a node of a domain that is not known";
     for (const struct conn *c = s->conns; c; c = c->next)
-        check_conn(use, c);
-    static const struct usage none;
-    for (unsigned id = 0; id < DOMID_COUNT && !wrong; id++) {
-        const struct usage *have = s->domains[id] ? &s->domains[id]->use : &none;
-        if (have->nodes != use[id].nodes)
-            wrong = "a domain's count of nodes is wrong";
-        else if (have->watches != use[id].watches)
-            wrong = "a domain's count of watches is wrong";
-        else if (have->transactions != use[id].transactions)
-            wrong = "a domain's count of transactions is wrong";
-        else if (have->bytes != use[id].bytes)
-            wrong = "a domain's count of bytes is wrong";
-    }
-    free(use);
+        check_conn(c);
+    for (unsigned i = 0; i < s->domain_count && !wrong; i++)
+        wrong = check_usage(&s->domains[i]->use, &s->domains[i]->counted);
     return wrong;
 }

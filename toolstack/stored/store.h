@@ -49,7 +49,8 @@ struct store {
     struct perms *special[SPECIAL_COUNT]; // who hears of @introduceDomain and @releaseDomain
     struct watch_dir *watches;            // by path
     struct watch_dir *special_watches[SPECIAL_COUNT + 1]; // the last: names that never happen
-    struct domain **domains;                              // by number; NULL: nothing known
+    struct domain **domains;                              // what is known of some, by number
+    unsigned domain_count, domain_cap;
     struct conn *conns;
     struct limits limits;
     const struct store_host *host;
@@ -69,6 +70,7 @@ struct domain {
     uint32_t port;
     struct conn *conn; // its ring
     struct usage use;
+    struct usage counted; // store_check() alone
     // The last request of its ring that is in the journal; for a ring found half-way through.
     bool redo;
     uint32_t redo_pos;
