@@ -83,8 +83,7 @@ unsigned fake_alive(void)
     return n;
 }
 
-/* Counts one entry; true when this is the one that has to fail. */
-static bool fake_failing(void)
+bool fake_failing(void)
 {
     if (++fake_calls != fake_fail_at) {
         return false;

@@ -35,6 +35,8 @@ extern unsigned fake_calls, fake_fail_at;
 extern int fake_errno;
 extern unsigned fake_mapped; /* pages mapped now */
 
+/* Counts one entry; true, with errno set, when this is the one that has to fail. */
+bool fake_failing(void);
 void fake_reset(void);
 /* Frames that belong to nobody. */
 uint64_t fake_free(void);

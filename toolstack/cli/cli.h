@@ -42,6 +42,22 @@ int cli_option(const struct cli *cli, int opt);
 void cli_print_help(const struct cli_command *c, FILE *to);
 // Looks up a domain named on the command line.
 int cli_find(struct cli *cli, const char *name, struct serai_domain *out);
+// The domains named, or all. Release *list with free().
+int cli_select(struct cli *cli, char **names, size_t count, struct serai_domain **list,
+               size_t *found);
+// Options of the verbs about devices: --json when `listing`, else -f, --force. -1 to go on, or an
+// exit code.
+int cli_device_options(struct cli *cli, int argc, char **argv, bool listing, bool *set);
+// A verb that lists devices: `rows` adds those of one guest to the JSON text (when not NULL) or
+// to the table.
+struct json;
+struct table;
+typedef int cli_device_rows(struct cli *cli, struct json *j, struct table *t,
+                            const struct serai_domain *d);
+int cli_device_list(struct cli *cli, int argc, char **argv, const char *const *heads,
+                    cli_device_rows *rows);
+// The words with commas between them. NULL without memory; free() it.
+char *cli_join(char **words, int count);
 // An int argument. False (and a message) when it is not a number in the range.
 bool cli_number(const struct cli *cli, const char *what, const char *text, long min, long max,
                 int *out);
@@ -61,6 +77,17 @@ int cmd_unpause(struct cli *cli, int argc, char **argv);
 int cmd_destroy(struct cli *cli, int argc, char **argv);
 int cmd_shutdown(struct cli *cli, int argc, char **argv);
 int cmd_rename(struct cli *cli, int argc, char **argv);
+int cmd_sysrq(struct cli *cli, int argc, char **argv);
+int cmd_domname(struct cli *cli, int argc, char **argv);
+int cmd_mem(struct cli *cli, int argc, char **argv);
+int cmd_vcpu_set(struct cli *cli, int argc, char **argv);
+int cmd_block_attach(struct cli *cli, int argc, char **argv);
+int cmd_block_detach(struct cli *cli, int argc, char **argv);
+int cmd_block_list(struct cli *cli, int argc, char **argv);
+int cmd_cd(struct cli *cli, int argc, char **argv);
+int cmd_network_attach(struct cli *cli, int argc, char **argv);
+int cmd_network_detach(struct cli *cli, int argc, char **argv);
+int cmd_network_list(struct cli *cli, int argc, char **argv);
 int cmd_console(struct cli *cli, int argc, char **argv);
 int cmd_info(struct cli *cli, int argc, char **argv);
 int cmd_dmesg(struct cli *cli, int argc, char **argv);

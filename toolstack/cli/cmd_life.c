@@ -2,8 +2,6 @@
 // Verbs that change whether and under which name a domain runs.
 #include "cli.h"
 
-#include "log.h"
-
 typedef int life_fn(struct serai *s, uint32_t id, struct serai_error *err);
 
 // Does it to every domain named; the first failure decides the exit code, the others still go.
@@ -37,15 +35,6 @@ int cmd_unpause(struct cli *cli, int argc, char **argv)
 int cmd_destroy(struct cli *cli, int argc, char **argv)
 {
     return life_each(cli, argc, argv, serai_domain_destroy);
-}
-
-int cmd_shutdown(struct cli *cli, int argc, char **argv)
-{
-    (void)argc, (void)argv;
-    log_error("%s: a guest is asked through xenstore, which does not run here; use its console "
-              "(serai console NAME) or end it with serai destroy NAME",
-              cli->command->name);
-    return CLI_FAILED;
 }
 
 int cmd_rename(struct cli *cli, int argc, char **argv)

@@ -73,9 +73,8 @@ static int list_table(struct cli *cli, const struct serai_domain *list, size_t c
     return table_print(&t, stdout) ? CLI_FAILED : CLI_OK;
 }
 
-// The domains named, or all. Release *list with free().
-static int list_select(struct cli *cli, char **names, size_t count, struct serai_domain **list,
-                       size_t *found)
+int cli_select(struct cli *cli, char **names, size_t count, struct serai_domain **list,
+               size_t *found)
 {
     struct serai_error err;
     if (!count)
@@ -107,7 +106,7 @@ int cmd_list(struct cli *cli, int argc, char **argv)
     }
     struct serai_domain *list;
     size_t count;
-    int code = list_select(cli, argv + optind, (size_t)(argc - optind), &list, &count);
+    int code = cli_select(cli, argv + optind, (size_t)(argc - optind), &list, &count);
     if (code != CLI_OK)
         return code;
     if (json)

@@ -14,6 +14,12 @@
 
 static int cmd_help(struct cli *cli, int argc, char **argv);
 
+#define REQUEST_HELP                                                  \
+    "  -a, --all          every guest that runs\n"                    \
+    "  -w, --wait         until it has ended\n"                       \
+    "  -t, --timeout N    with -w: at most N seconds (default 300)\n" \
+    "  -F                 for xl's sake: PV guests have no ACPI button to fall back to\n"
+
 static const struct cli_command commands[] = {
     {"create", "[-cnpq] FILE [KEY=VALUE...]", "make a guest and start it",
      "  -c, --console   attach to its console\n"
@@ -38,10 +44,39 @@ static const struct cli_command commands[] = {
     {"unpause", "NAME...", "let it run again", "", cmd_unpause, false},
     {"destroy", "NAME...", "end a guest at once, without asking it",
      "What the guest has not written out is lost.\n", cmd_destroy, false},
-    {"shutdown", "NAME...", "ask a guest to shut down (needs xenstore)", "", cmd_shutdown, true},
-    {"reboot", "NAME...", "ask a guest to reboot (needs xenstore)", "", cmd_shutdown, true},
+    {"shutdown", "[-w] [-t SECONDS] NAME...|-a", "ask a guest to shut down", REQUEST_HELP,
+     cmd_shutdown, false},
+    {"reboot", "[-w] [-t SECONDS] NAME...|-a", "ask a guest to reboot", REQUEST_HELP, cmd_shutdown,
+     false},
+    {"sysrq", "NAME LETTER", "press a magic SysRq key in a Linux guest", "", cmd_sysrq, false},
     {"rename", "NAME NEW", "give a guest another name", "", cmd_rename, false},
     {"domid", "NAME", "print a guest's number", "", cmd_domid, false},
+    {"domname", "ID", "print the name of a number", "", cmd_domname, false},
+    {"mem-set", "NAME SIZE", "set the memory that a guest is to use",
+     "SIZE is in megabytes, or has a unit: k, m, g, t. At most what the guest was made for\n"
+     "(maxmem); its balloon driver gives the rest back or takes it.\n",
+     cmd_mem, false},
+    {"mem-max", "NAME SIZE", "set the most that the hypervisor lets a guest have",
+     "See serai mem-set --help.\n", cmd_mem, false},
+    {"vcpu-set", "NAME COUNT", "set how many virtual CPUs a guest has online",
+     "At most what it was made for (maxvcpus).\n", cmd_vcpu_set, false},
+    {"block-list", "[--json] [NAME...]", "show guests' disks", "  --json   for programs\n",
+     cmd_block_list, false},
+    {"block-attach", "NAME DISK...", "add a disk to a guest",
+     "DISK is written as in a configuration: /path/image,raw,xvdb,w. Parameters may also be\n"
+     "given as several arguments.\n",
+     cmd_block_attach, false},
+    {"block-detach", "[-f] NAME VDEV", "take a disk from a guest",
+     "  -f, --force   also when the guest does not let go of it\n", cmd_block_detach, false},
+    {"cd-insert", "NAME VDEV IMAGE", "put a CD into a guest's drive", "", cmd_cd, false},
+    {"cd-eject", "NAME VDEV", "take the CD out of a guest's drive", "", cmd_cd, false},
+    {"network-list", "[--json] [NAME...]", "show guests' network interfaces",
+     "  --json   for programs\n", cmd_network_list, false},
+    {"network-attach", "NAME [VIF...]", "add a network interface to a guest",
+     "VIF is written as in a configuration: bridge=xenbr0 mac=00:16:3e:...\n", cmd_network_attach,
+     false},
+    {"network-detach", "[-f] NAME NUMBER|MAC", "take a network interface from a guest",
+     "  -f, --force   also when the guest does not let go of it\n", cmd_network_detach, false},
     {"vcpu-list", "[--json] [NAME...]", "show virtual CPUs", "  --json   for programs\n",
      cmd_vcpu_list, false},
     {"vcpu-pin", "NAME VCPU|all CPUS|- [CPUS|-]", "choose the CPUs a virtual CPU may use",

@@ -252,13 +252,15 @@ static int pv_start_info(struct pv *pv, const struct pv_layout_ops *ops, struct 
     uint8_t *page = pv_page(pv, pv->layout.start_info.pfn);
     struct pv_layout_boot boot = {.shared_info_maddr = (uint64_t)shared_mfn << BUILDER_PAGE_SHIFT,
                                   .cmdline = b->config->cmdline,
-                                  .console_evtchn = b->console_port};
+                                  .console_evtchn = b->console_port,
+                                  .store_evtchn = b->store_port};
     memset(page, 0, BUILDER_PAGE_SIZE);
     ret = pv_layout_start_info(&pv->layout, ops, &boot, (struct start_info *)page, &why);
     if (ret)
         return image_fail(err, ret, b->config->kernel, &why);
-    // No xenstore serves it: without a page and a port a guest knows that.
-    ((struct start_info *)page)->store_mfn = 0;
+    // When no xenstore serves it, a guest knows that by having no page and no port.
+    if (!b->store_port)
+        ((struct start_info *)page)->store_mfn = 0;
 
     // A guest starts with event delivery masked on every virtual CPU.
     struct shared_info *shared =
@@ -385,8 +387,10 @@ int build_pv(struct build_pv *b, struct serai_error *err)
         ret = pv_first_vcpu(&pv, err);
     if (!ret)
         ret = pv_step(&pv, "start", 100, err);
-    if (!ret)
+    if (!ret) {
         b->console = (struct serai_console){pv.frames[pv.layout.console.pfn], b->console_port};
+        b->store_mfn = pv.frames[pv.layout.xenstore.pfn];
+    }
     for (unsigned i = 0; i < PV_WINDOWS; i++) {
         if (ret || !b->exiting)
             pv_unmap(&pv, i);

@@ -10,10 +10,12 @@ struct build_pv {
     const struct image *image;
     uint32_t domain;
     uint32_t console_port; // the guest's end, made by the caller
+    uint32_t store_port;   // the same for xenstore; 0: none is served
     bool exiting;          // leave mappings to the end of the process: see struct serai_create
     serai_progress_fn *progress;
     void *progress_ctx;
     struct serai_console console; // result
+    uint64_t store_mfn;           // result
 };
 
 // Memory, kernel, ramdisk, page tables, start-of-day structures, grants of the console, first

@@ -55,6 +55,10 @@ void serai_config_free(struct serai_config *c)
     free(c->ramdisk);
     free(c->cmdline);
     free(c->cpus);
+    for (size_t i = 0; i < c->nr_disks; i++)
+        serai_disk_clear(&c->disks[i]);
+    free(c->disks);
+    free(c->vifs);
     free(c);
 }
 
@@ -267,7 +271,67 @@ static int config_name(const struct cfg *cfg, struct serai_config *c, struct cfg
     return cfg_fail(cfg, e, &e->value, err, "%s", why.text);
 }
 
-static int config_from_cfg(const struct cfg *cfg, struct serai_config *c, struct cfg_error *err)
+// The list of a key, each item a string; NULL when it is absent or empty.
+static const struct cfg_value *config_list(const struct cfg *cfg, const char *key)
+{
+    const struct cfg_entry *e = cfg_find(cfg, key);
+    return e && e->value.count ? &e->value : NULL;
+}
+
+// Where an item of a list is wrong.
+static int config_item_fail(const struct cfg *cfg, const char *key, const struct cfg_value *item,
+                            const char *why, struct cfg_error *err)
+{
+    return cfg_fail(cfg, cfg_find(cfg, key), item, err, "%s: %s", key, why);
+}
+
+static int config_disks(const struct cfg *cfg, struct serai_config *c, struct cfg_error *err)
+{
+    const struct cfg_value *list = config_list(cfg, "disk");
+    struct serai_error why;
+    if (!list)
+        return 0;
+    c->disks = calloc(list->count, sizeof(*c->disks));
+    if (!c->disks)
+        return -ENOMEM;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct cfg_value *item = &list->items[i];
+        if (item->type != CFG_STRING)
+            return config_item_fail(cfg, "disk", item, "expected strings in the list", err);
+        struct serai_disk *d = &c->disks[c->nr_disks++];
+        int ret = serai_disk_parse(item->string, d, &why);
+        if (ret)
+            return ret == -ENOMEM ? ret : config_item_fail(cfg, "disk", item, why.text, err);
+        for (size_t k = 0; k < i; k++)
+            if (c->disks[k].devid == d->devid)
+                return config_item_fail(cfg, "disk", item, "this vdev is given twice", err);
+    }
+    return 0;
+}
+
+static int config_vifs(struct serai *s, const struct cfg *cfg, struct serai_config *c,
+                       struct cfg_error *err)
+{
+    const struct cfg_value *list = config_list(cfg, "vif");
+    struct serai_error why;
+    if (!list)
+        return 0;
+    c->vifs = calloc(list->count, sizeof(*c->vifs));
+    if (!c->vifs)
+        return -ENOMEM;
+    for (; c->nr_vifs < list->count; c->nr_vifs++) {
+        const struct cfg_value *item = &list->items[c->nr_vifs];
+        if (item->type != CFG_STRING)
+            return config_item_fail(cfg, "vif", item, "expected strings in the list", err);
+        int ret = serai_vif_parse(s, item->string, &c->vifs[c->nr_vifs], &why);
+        if (ret)
+            return ret == -ENOMEM ? ret : config_item_fail(cfg, "vif", item, why.text, err);
+    }
+    return 0;
+}
+
+static int config_from_cfg(struct serai *s, const struct cfg *cfg, struct serai_config *c,
+                           struct cfg_error *err)
 {
     int ret = config_type(cfg, err);
     if (!ret)
@@ -286,6 +350,10 @@ static int config_from_cfg(const struct cfg *cfg, struct serai_config *c, struct
         ret = config_cpus(cfg, c, err);
     if (!ret)
         ret = config_actions(cfg, c, err);
+    if (!ret)
+        ret = config_disks(cfg, c, err);
+    if (!ret)
+        ret = config_vifs(s, cfg, c, err);
     return ret;
 }
 
@@ -342,7 +410,7 @@ static int config_build(struct serai *s, const struct cfg *cfg, const char *name
     int ret =
         c ? cfg_check(cfg, config_keys, keys, record ? NULL : config_warn, s, &where) : -ENOMEM;
     if (!ret)
-        ret = config_from_cfg(cfg, c, &where);
+        ret = config_from_cfg(record ? NULL : s, cfg, c, &where);
     if (ret == -ENOMEM)
         err_set(err, ret, "out of memory");
     else if (ret)
@@ -353,10 +421,6 @@ static int config_build(struct serai *s, const struct cfg *cfg, const char *name
         if (ret)
             err_set(err, ret, "%s: %s", name, missing.text);
     }
-    if (!ret && !record && c->maxvcpus > c->vcpus)
-        serai_note(s, SERAI_LOG_WARNING,
-                   "%s: maxvcpus: without xenstore the guest starts all %u virtual CPUs", name,
-                   c->maxvcpus);
     if (ret) {
         serai_config_free(c);
         return ret;
@@ -422,6 +486,19 @@ static void config_write_line(struct buf *out, const char *key, const char *valu
     buf_puts(out, "\n");
 }
 
+// One list, with the texts of its items made by the caller and released here.
+static void config_write_item(struct buf *out, const char *key, size_t i, size_t count, char *text)
+{
+    if (!i)
+        buf_printf(out, "%s = [ ", key);
+    if (text)
+        cfg_write_string(out, text);
+    else
+        out->failed = true;
+    buf_puts(out, i + 1 == count ? " ]\n" : ",\n  ");
+    free(text);
+}
+
 void config_write(const struct serai_config *c, struct buf *out)
 {
     char text[SERAI_CPUS_MAX * 2];
@@ -448,6 +525,10 @@ void config_write(const struct serai_config *c, struct buf *out)
             buf_printf(out, "%s\"%s\"%s", i ? ", " : "cpus = [ ", text,
                        i + 1 == c->cpus_count ? " ]\n" : "");
     }
+    for (size_t i = 0; i < c->nr_disks; i++)
+        config_write_item(out, "disk", i, c->nr_disks, serai_disk_text(&c->disks[i]));
+    for (size_t i = 0; i < c->nr_vifs; i++)
+        config_write_item(out, "vif", i, c->nr_vifs, serai_vif_format(&c->vifs[i]));
     config_write_line(out, "tsc_mode", word_of(tsc_words, (int)c->tsc));
     config_write_line(out, "on_poweroff", word_of(action_words, (int)c->on_poweroff));
     config_write_line(out, "on_reboot", word_of(action_words, (int)c->on_reboot));

@@ -2,7 +2,9 @@
 // Making a domain: check everything that can be checked without one, reserve the name, make
 // it, fill it, record it. Whatever fails, what was made is destroyed again.
 #include "build_pv.h"
+#include "devices.h"
 #include "state.h"
+#include "store_domain.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +21,8 @@ struct create {
     struct serai_config config; // a shallow copy, with its UUID decided
     struct image image;
     uint32_t id;
-    uint32_t console_port;
+    bool store; // a xenstore is served
+    uint32_t console_port, store_port;
 };
 
 static unsigned create_max_vcpus(const struct serai_config *c)
@@ -154,14 +157,31 @@ static int create_schedule(struct create *m, struct serai_error *err)
     return ret;
 }
 
-static int create_console_port(struct create *m, struct serai_error *err)
+static int create_port(struct create *m, const char *what, uint32_t *port, struct serai_error *err)
 {
     struct evtchn_alloc_unbound op = {.dom = (domid_t)m->id, .remote_dom = DOMID_SELF};
     int ret = hc_evtchn(m->s, EVTCHNOP_alloc_unbound, &op, sizeof(op));
     if (ret < 0)
-        return err_sys(err, ret, "cannot make the console's event channel");
-    m->console_port = op.port;
+        return err_sys(err, ret, "cannot make the %s's event channel", what);
+    *port = op.port;
     return 0;
+}
+
+static int create_ports(struct create *m, struct serai_error *err)
+{
+    int ret = create_port(m, "console", &m->console_port, err);
+    return ret || !m->store ? ret : create_port(m, "xenstore", &m->store_port, err);
+}
+
+static int create_devices(struct create *m, struct serai_error *err)
+{
+    const struct serai_config *c = &m->config;
+    int ret = 0;
+    for (size_t i = 0; i < c->nr_disks && !ret; i++)
+        ret = disk_add(m->s, m->id, &c->disks[i], err);
+    for (size_t i = 0; i < c->nr_vifs && !ret; i++)
+        ret = vif_add(m->s, m->id, &c->vifs[i], err);
+    return ret;
 }
 
 // From an empty domain to one with a record.
@@ -171,7 +191,7 @@ static int create_fill(struct create *m, const struct serai_create *how, struct 
     if (!ret)
         ret = create_schedule(m, err);
     if (!ret)
-        ret = create_console_port(m, err);
+        ret = create_ports(m, err);
     if (ret)
         return ret;
     struct build_pv build = {.s = m->s,
@@ -179,17 +199,54 @@ static int create_fill(struct create *m, const struct serai_create *how, struct 
                              .image = &m->image,
                              .domain = m->id,
                              .console_port = m->console_port,
+                             .store_port = m->store_port,
                              .exiting = how->exiting,
                              .progress = how->progress,
                              .progress_ctx = how->progress_ctx};
     ret = build_pv(&build, err);
     if (ret)
         return ret;
+    if (m->store) {
+        struct store_domain nodes = {.config = &m->config,
+                                     .domain = m->id,
+                                     .store_port = m->store_port,
+                                     .store_mfn = build.store_mfn,
+                                     .console_port = m->console_port,
+                                     .console_mfn = build.console.mfn};
+        ret = store_domain_add(m->s, &nodes, err);
+        if (!ret)
+            ret = create_devices(m, err);
+        if (ret)
+            return ret;
+    }
     struct state_record record = {.config = &m->config, .console = build.console};
     ret = state_record_write(m->s, m->id, &record, err);
     if (!ret && how->start)
         ret = serai_domain_unpause(m->s, m->id, err);
     return ret;
+}
+
+// The interfaces get their numbers and addresses in a copy. Whether xenstore is served is decided
+// once, so that a guest has all of it or nothing.
+static int create_prepare(struct create *m, struct serai_error *err)
+{
+    struct serai_config *c = &m->config;
+    const struct serai_vif *vifs = c->vifs;
+    c->vifs = NULL;
+    int ret = devices_check(m->s, c, err);
+    if (ret)
+        return ret;
+    m->store = store_served(m->s);
+    if (!m->store && c->maxvcpus > c->vcpus)
+        serai_note(m->s, SERAI_LOG_WARNING,
+                   "maxvcpus: without xenstore the guest starts all %u virtual CPUs", c->maxvcpus);
+    if (!c->nr_vifs)
+        return 0;
+    c->vifs = malloc(c->nr_vifs * sizeof(*c->vifs));
+    if (!c->vifs)
+        return err_set(err, -ENOMEM, "out of memory");
+    memcpy(c->vifs, vifs, c->nr_vifs * sizeof(*c->vifs));
+    return vif_complete(m->s, c->uuid, c->vifs, c->nr_vifs, err);
 }
 
 int serai_domain_create(struct serai *s, const struct serai_config *c,
@@ -210,7 +267,9 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
     ret = create_reserve(&m, &fd, err);
     if (ret)
         return ret;
-    ret = image_open(&m.image, &m.config, err);
+    ret = create_prepare(&m, err);
+    if (!ret)
+        ret = image_open(&m.image, &m.config, err);
     if (ret)
         goto out_release;
     ret = build_pv_check(&m.config, &m.image, err);
@@ -227,6 +286,7 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
 out_image:
     image_close(&m.image, how && how->exiting);
 out_release:
+    free(m.config.vifs);
     state_building_end(s, m.config.uuid, fd);
     return ret;
 }

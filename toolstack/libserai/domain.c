@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Domains: listing, finding, pausing, destroying, renaming.
+#include "devices.h"
 #include "state.h"
+#include "store_domain.h"
 
 #include "suggest.h"
 
@@ -81,18 +83,23 @@ static void domain_convert(const struct xen_domctl_getdomaininfo *in, struct ser
             out->flags |= flags[i].to;
 }
 
-// The name comes from the record, if it is about this very domain.
+// The name comes from the record, if it is about this very domain; of domains that others made,
+// from xenstore.
 static void domain_name(struct serai *s, struct serai_domain *d)
 {
     struct state_record r;
     snprintf(d->name, sizeof(d->name), "%s", d->id ? "(unknown)" : "Domain-0");
-    if (!d->id || state_record_read(s, d->id, &r, NULL))
+    if (!d->id)
         return;
-    if (!memcmp(r.config->uuid, d->uuid, sizeof(d->uuid))) {
-        snprintf(d->name, sizeof(d->name), "%s", r.config->name);
-        d->flags |= SERAI_DOMAIN_MANAGED;
+    if (!state_record_read(s, d->id, &r, NULL)) {
+        if (!memcmp(r.config->uuid, d->uuid, sizeof(d->uuid))) {
+            snprintf(d->name, sizeof(d->name), "%s", r.config->name);
+            d->flags |= SERAI_DOMAIN_MANAGED;
+        }
+        serai_config_free(r.config);
     }
-    serai_config_free(r.config);
+    if (!(d->flags & SERAI_DOMAIN_MANAGED))
+        store_domain_name(s, d->id, d->name);
 }
 
 int serai_domain_list(struct serai *s, struct serai_domain **list, size_t *count,
@@ -216,37 +223,33 @@ static void domain_wait_gone(struct serai *s, uint32_t id)
                id, (unsigned long long)d.pages);
 }
 
+// Everything about a domain outside the hypervisor, as far as it is there.
+static void domain_forget(struct serai *s, uint32_t id, const uint8_t *uuid)
+{
+    devices_remove(s, id);
+    store_domain_remove(s, id, uuid);
+    state_record_remove(s, id);
+}
+
 int serai_domain_destroy(struct serai *s, uint32_t id, struct serai_error *err)
 {
+    struct serai_domain d;
     if (!id)
         return err_set(err, -EPERM, "the control domain cannot be destroyed");
-    int ret;
+    int ret = serai_domain_get(s, id, &d, err);
+    if (ret) {
+        if (ret == -ESRCH && id < DOMID_FIRST_RESERVED)
+            domain_forget(s, id, NULL);
+        return ret;
+    }
     do {
         ret = domain_simple(s, id, XEN_DOMCTL_destroydomain, "destroy", err);
     } while (ret == -EAGAIN || ret == -EINTR);
     if (ret && ret != -ESRCH)
         return ret;
-    state_record_remove(s, id);
+    domain_forget(s, id, d.uuid);
     if (!ret)
         domain_wait_gone(s, id);
-    return ret;
-}
-
-// Reads the record, takes the lock: what a change of the record begins with.
-static int domain_edit_begin(struct serai *s, uint32_t id, struct state_record *r, int *lock,
-                             struct serai_error *err)
-{
-    struct serai_domain d = {0};
-    int ret = state_lock(s, lock, err);
-    if (ret)
-        return ret;
-    ret = serai_domain_get(s, id, &d, err);
-    if (!ret && !(d.flags & SERAI_DOMAIN_MANAGED))
-        ret = err_set(err, -EPERM, "domain %u was not made by serai and cannot be renamed", id);
-    if (!ret)
-        ret = state_record_read(s, id, r, err);
-    if (ret)
-        close(*lock);
     return ret;
 }
 
@@ -270,10 +273,12 @@ int serai_domain_rename(struct serai *s, uint32_t id, const char *name, struct s
     int lock;
     int ret = config_name_check(name, err);
     if (!ret)
-        ret = domain_edit_begin(s, id, &r, &lock, err);
+        ret = state_edit_begin(s, id, &r, &lock, err);
     if (ret)
         return ret;
     ret = domain_edit_name(s, &r, name, err);
+    if (!ret)
+        ret = store_domain_rename(s, id, name, err);
     if (!ret)
         ret = state_record_write(s, id, &r, err);
     serai_config_free(r.config);
@@ -298,12 +303,16 @@ int serai_domain_set_aside(struct serai *s, uint32_t id, struct serai_error *err
 {
     struct state_record r;
     int lock;
-    int ret = domain_edit_begin(s, id, &r, &lock, err);
+    int ret = state_edit_begin(s, id, &r, &lock, err);
     if (ret)
         return ret;
+    uint8_t old[16];
+    memcpy(old, r.config->uuid, 16);
     ret = domain_edit_spare_name(s, &r, err);
     if (!ret)
         ret = serai_uuid_random(r.config->uuid, err);
+    if (!ret)
+        ret = store_domain_set_uuid(s, id, old, r.config->uuid, r.config->name, err);
     if (!ret) {
         struct xen_domctl op = {.cmd = XEN_DOMCTL_setdomainhandle, .domain = (domid_t)id};
         memcpy(op.u.setdomainhandle.handle, r.config->uuid, 16);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Opening and closing, errors and notes.
-#include "internal.h"
+#include "store.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -110,6 +110,7 @@ void serai_close(struct serai *s)
 {
     if (!s)
         return;
+    store_close(s);
     for (unsigned i = 0; i < s->nr_left; i++)
         xenforeignmemory_unmap(s->memory, s->left[i].at, s->left[i].pages);
     if (s->memory)

@@ -31,6 +31,7 @@ struct serai {
         size_t pages;
     } left[LEFT_MAX]; // mappings of a guest that are left to the end of the process
     unsigned nr_left;
+    struct xsc *store; // connection to xenstore, NULL until it is needed: see store.h
 };
 
 // Fills *err (may be NULL) and returns `code`, a negative errno number.

@@ -115,7 +115,7 @@ enum { SERAI_NAME_MAX = 64, SERAI_UUID_TEXT = 37 };
 
 struct serai_domain {
     uint32_t id;
-    char name[SERAI_NAME_MAX + 1]; // "Domain-0", the record's name or "(unknown)"
+    char name[SERAI_NAME_MAX + 1]; // "Domain-0", the record's, xenstore's or "(unknown)"
     uint8_t uuid[16];
     unsigned flags;
     unsigned shutdown_reason;
@@ -139,6 +139,7 @@ int serai_domain_unpause(struct serai *s, uint32_t id, struct serai_error *err);
 // hypervisor has released everything nobody else still maps. Refuses the control domain.
 int serai_domain_destroy(struct serai *s, uint32_t id, struct serai_error *err);
 // -EEXIST when the name is in use, -EINVAL when it is malformed.
+// The name in xenstore changes as well.
 int serai_domain_rename(struct serai *s, uint32_t id, const char *name, struct serai_error *err);
 // Gives the domain another name (NAME-1, NAME-2, ...) and UUID, so that both can be used again.
 // For domains that have ended: nothing is done about them any more (their actions become
@@ -178,6 +179,134 @@ int serai_sched_get(struct serai *s, uint32_t domain, struct serai_sched *out,
 int serai_sched_set(struct serai *s, uint32_t domain, const struct serai_sched *in,
                     struct serai_error *err);
 
+// ---- disks (disk.c, disk_spec.c, vdev.c) ---------------------------------------------------
+
+enum serai_disk_format {
+    SERAI_DISK_RAW,
+    SERAI_DISK_VHD,
+    SERAI_DISK_QCOW,
+    SERAI_DISK_QCOW2,
+    SERAI_DISK_QED,
+};
+
+enum serai_disk_backend {
+    SERAI_DISK_AUTO, // block devices: PHY; image files: BLKD when it runs, else PHY
+    SERAI_DISK_PHY,  // the kernel's xen-blkback; image files through a loop device
+    SERAI_DISK_BLKD, // blkd(8)
+};
+
+enum { SERAI_VDEV_SIZE = 16 };
+
+struct serai_disk {
+    char *target; // absolute path, malloc'ed; NULL: an empty CD drive
+    enum serai_disk_format format;
+    enum serai_disk_backend backend;
+    char vdev[SERAI_VDEV_SIZE]; // "xvda", as the guest is told
+    uint32_t devid;             // its number
+    bool cdrom, readonly;
+    bool shared;     // others may write it as well: the guests know how to share (access "w!")
+    bool no_discard; // the guest is not offered to give back blocks
+    bool untrusted;  // the guest is told not to trust the backend
+};
+
+// Reads one element of `disk = [ ... ]` in the syntax of xl-disk-configuration(5), with the
+// additions access=w! and backendtype=blkd. -EINVAL when it is wrong, -EOPNOTSUPP for what is not
+// offered (scripts, driver domains, virtio). Release what *out holds with serai_disk_clear.
+int serai_disk_parse(const char *text, struct serai_disk *out, struct serai_error *err);
+void serai_disk_clear(struct serai_disk *d);
+// Writes it back so that serai_disk_parse reads the same. NULL without memory; free() it.
+char *serai_disk_text(const struct serai_disk *d);
+// The number of "xvda", "sda1", "hdc", "d3p2" or of a number, as xen-vbd-interface(7) says.
+int serai_vdev_parse(const char *text, uint32_t *number, struct serai_error *err);
+const char *serai_disk_format_name(enum serai_disk_format format);
+
+// Adds a disk to a domain, also to one that runs, and notes it in the domain's record. Returns
+// when the backend has opened it. -EBUSY when a guest or the control domain uses it in a way
+// that could destroy its contents; -EEXIST when the domain has a disk with that number.
+int serai_disk_attach(struct serai *s, uint32_t domain, const struct serai_disk *disk,
+                      struct serai_error *err);
+// Asks the guest to let go of a disk and removes it. -ETIMEDOUT when it does not within some
+// seconds (it stays asked); `force` then takes it away anyway.
+int serai_disk_detach(struct serai *s, uint32_t domain, uint32_t devid, bool force,
+                      struct serai_error *err);
+// Puts another image into a CD drive; NULL: takes out the one that is in it.
+int serai_disk_insert(struct serai *s, uint32_t domain, uint32_t devid, const char *target,
+                      struct serai_error *err);
+
+// How far front and back of a device have come: xen/io/xenbus.h.
+enum serai_device_state {
+    SERAI_DEVICE_UNKNOWN,
+    SERAI_DEVICE_INITIALISING,
+    SERAI_DEVICE_INIT_WAIT,
+    SERAI_DEVICE_INITIALISED,
+    SERAI_DEVICE_CONNECTED,
+    SERAI_DEVICE_CLOSING,
+    SERAI_DEVICE_CLOSED,
+};
+const char *serai_device_state_name(unsigned state);
+
+struct serai_disk_status {
+    struct serai_disk disk;
+    char backend[16]; // "phy", "blkd", or another toolstack's word
+    unsigned frontend_state, backend_state;
+    char backend_path[256]; // in xenstore
+};
+// By ascending number. Release with serai_disk_list_free.
+int serai_disk_list(struct serai *s, uint32_t domain, struct serai_disk_status **list,
+                    size_t *count, struct serai_error *err);
+void serai_disk_list_free(struct serai_disk_status *list, size_t count);
+
+// ---- network interfaces (vif.c; what they are connected to: serai_net.h) --------------------
+
+// As for disks. *devid (may be NULL) is the number the interface got; MAC and devid are chosen
+// when they are not given.
+int serai_vif_attach(struct serai *s, uint32_t domain, const struct serai_vif *vif, unsigned *devid,
+                     struct serai_error *err);
+int serai_vif_detach(struct serai *s, uint32_t domain, unsigned devid, bool force,
+                     struct serai_error *err);
+
+struct serai_vif_status {
+    unsigned devid;
+    uint8_t mac[6];
+    char device[16], bridge[16]; // "" where unknown
+    unsigned frontend_state, backend_state;
+    char backend_path[256];
+};
+// By ascending devid. Release *list with free().
+int serai_vif_list(struct serai *s, uint32_t domain, struct serai_vif_status **list, size_t *count,
+                   struct serai_error *err);
+
+// ---- asking guests (life.c, balloon.c) ------------------------------------------------------
+
+enum serai_request { SERAI_REQUEST_POWEROFF, SERAI_REQUEST_REBOOT, SERAI_REQUEST_HALT };
+// Asks a guest to end itself and waits at most `timeout_ms` for it to take notice (-ETIMEDOUT; 0:
+// does not wait). -EOPNOTSUPP when the guest says that it does not do this, or has no xenstore.
+int serai_domain_request(struct serai *s, uint32_t id, enum serai_request what, unsigned timeout_ms,
+                         struct serai_error *err);
+// A magic SysRq key for a Linux guest.
+int serai_domain_sysrq(struct serai *s, uint32_t id, char key, struct serai_error *err);
+// Waits until the domain has ended or is gone. -ETIMEDOUT.
+int serai_domain_wait_end(struct serai *s, uint32_t id, unsigned timeout_ms,
+                          struct serai_error *err);
+
+// The memory that the guest's balloon driver is to keep, in KiB: at most what it was made for.
+// The hypervisor's limit follows.
+int serai_domain_set_target(struct serai *s, uint32_t id, uint64_t kib, struct serai_error *err);
+// The hypervisor's limit alone; not below the target.
+int serai_domain_set_max(struct serai *s, uint32_t id, uint64_t kib, struct serai_error *err);
+// How many virtual CPUs the guest is to have online.
+int serai_domain_set_vcpus(struct serai *s, uint32_t id, unsigned count, struct serai_error *err);
+
+// Told by xenstore whenever a domain ends or is made: a descriptor to poll for reading.
+struct serai_events;
+// -ENOTCONN when no xenstore is served. Release with serai_events_close.
+int serai_events_open(struct serai *s, struct serai_events **out, struct serai_error *err);
+int serai_events_fd(const struct serai_events *e);
+// Takes what has come; looking at the domains is the caller's. -ECONNRESET when the daemon is
+// gone: close and open again.
+int serai_events_take(struct serai_events *e);
+void serai_events_close(struct serai_events *e);
+
 // ---- configuration and creation (config.c, create.c, build_pv.c) ---------------------------
 
 enum serai_action {
@@ -204,6 +333,10 @@ struct serai_config {
     size_t cpus_count;
     int cpu_weight, cap; // SERAI_SCHED_KEEP: the scheduler's default
     enum serai_tsc tsc;
+    struct serai_disk *disks;
+    size_t nr_disks;
+    struct serai_vif *vifs;
+    size_t nr_vifs;
     enum serai_action on_poweroff, on_reboot, on_crash;
 };
 

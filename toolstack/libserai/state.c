@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "state.h"
 
+#include "devices.h"
+#include "store_domain.h"
+
 #include "buf.h"
 #include "cfg.h"
 #include "file.h"
@@ -85,6 +88,38 @@ void state_record_remove(struct serai *s, uint32_t id)
     char path[PATH_MAX];
     state_path_id(s, id, path);
     unlink(path);
+}
+
+int state_edit_begin(struct serai *s, uint32_t id, struct state_record *r, int *lock,
+                     struct serai_error *err)
+{
+    struct serai_domain d = {0};
+    int ret = state_lock(s, lock, err);
+    if (ret)
+        return ret;
+    ret = serai_domain_get(s, id, &d, err);
+    if (!ret && !(d.flags & SERAI_DOMAIN_MANAGED))
+        ret = err_set(err, -EPERM, "domain %u was not made by serai", id);
+    if (!ret)
+        ret = state_record_read(s, id, r, err);
+    if (ret)
+        close(*lock);
+    return ret;
+}
+
+int state_change(struct serai *s, uint32_t id, state_change_fn *fn, void *arg,
+                 struct serai_error *err)
+{
+    struct state_record r;
+    int lock;
+    int ret = state_edit_begin(s, id, &r, &lock, err);
+    if (ret)
+        return ret == -EPERM ? 0 : ret;
+    ret = fn(r.config, arg);
+    ret = ret ? err_set(err, ret, "out of memory") : state_record_write(s, id, &r, err);
+    serai_config_free(r.config);
+    close(lock);
+    return ret;
 }
 
 int state_building_begin(struct serai *s, const char *name, const uint8_t uuid[16], int *fd,
@@ -194,6 +229,17 @@ static int state_sweep_building(struct serai *s, const char *entry, void *arg)
     return 0;
 }
 
+// A domain that went without anybody clearing up after it.
+static void state_sweep_nodes(struct serai *s, uint32_t id)
+{
+    struct state_record r;
+    if (state_record_read(s, id, &r, NULL))
+        return;
+    devices_remove(s, id);
+    store_domain_remove(s, id, r.config->uuid);
+    serai_config_free(r.config);
+}
+
 static int state_sweep_record(struct serai *s, const char *entry, void *arg)
 {
     struct state_sweep *w = arg;
@@ -201,9 +247,14 @@ static int state_sweep_record(struct serai *s, const char *entry, void *arg)
     unsigned long id = strtoul(entry, &end, 10);
     snprintf(path, sizeof(path), "%s/%s", s->domain_dir, entry);
     if (!*end) {
-        for (size_t i = 0; i < w->count; i++)
+        bool used = false;
+        for (size_t i = 0; i < w->count; i++) {
             if (w->list[i].id == id && (w->list[i].flags & SERAI_DOMAIN_MANAGED))
                 return 0;
+            used |= w->list[i].id == id;
+        }
+        if (!used)
+            state_sweep_nodes(s, (uint32_t)id);
     } else {
         // An atomic write in progress, or its remains: only old ones go.
         struct stat st;

@@ -26,6 +26,15 @@ int state_record_read(struct serai *s, uint32_t id, struct state_record *r,
                       struct serai_error *err);
 void state_record_remove(struct serai *s, uint32_t id);
 
+// What a change of a record begins with: takes the lock and reads it. -EPERM when the domain has
+// none. Afterwards: write it if wanted, release r->config, close *lock.
+int state_edit_begin(struct serai *s, uint32_t id, struct state_record *r, int *lock,
+                     struct serai_error *err);
+// Changes a record by `fn` (0 or -ENOMEM). A domain that has none stays as it is.
+typedef int state_change_fn(struct serai_config *c, void *arg);
+int state_change(struct serai *s, uint32_t id, state_change_fn *fn, void *arg,
+                 struct serai_error *err);
+
 // Announces a domain about to be made; *fd holds it. Call with the lock taken.
 int state_building_begin(struct serai *s, const char *name, const uint8_t uuid[16], int *fd,
                          struct serai_error *err);

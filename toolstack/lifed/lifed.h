@@ -5,12 +5,17 @@
 #include "loop.h"
 #include "serai.h"
 
+#include <stdbool.h>
 #include <xenevtchn.h>
 
 struct lifed {
     struct loop *loop;
     struct serai *s;
-    xenevtchn_handle *evtchn;  // NULL: no events, polling only
+    bool virq;                   // the hypervisor tells this process of ended domains
+    xenevtchn_handle *evtchn;    // NULL: no events from the hypervisor
+    struct serai_events *events; // from xenstore, NULL: it is not served
+    struct loop_source *events_fd;
+    struct loop_source *poll;  // timer: looking without having been told
     struct loop_source *later; // timer: something has to wait a moment
 };
 

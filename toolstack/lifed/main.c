@@ -25,7 +25,7 @@ static void on_stop(void *arg, uint32_t signo)
     loop_stop(l->loop, 0);
 }
 
-static void on_look(void *arg, uint32_t count)
+static void on_later(void *arg, uint32_t count)
 {
     (void)count;
     lifed_look(arg);
@@ -38,6 +38,46 @@ static void on_sweep(void *arg, uint32_t count)
     (void)count;
     if (serai_sweep(l->s, &err) < 0)
         log_warn("%s", err.text);
+}
+
+// Looks rarely when it is told of what happens, else often.
+static void set_pace(struct lifed *l)
+{
+    uint64_t every = l->virq || l->events ? POLL_MS : POLL_ALONE_MS;
+    loop_arm(l->poll, every, every);
+}
+
+static void on_store_event(void *arg, uint32_t events)
+{
+    struct lifed *l = arg;
+    (void)events;
+    if (serai_events_take(l->events) < 0) {
+        loop_remove(l->events_fd);
+        serai_events_close(l->events);
+        l->events = NULL;
+        set_pace(l);
+    }
+    lifed_look(l);
+}
+
+// The xenstore daemon, which may be started and restarted at any time, tells of ended domains.
+static void listen_to_store(struct lifed *l)
+{
+    if (l->events || serai_events_open(l->s, &l->events, NULL))
+        return;
+    l->events_fd = loop_add_fd(l->loop, serai_events_fd(l->events), EPOLLIN, on_store_event, l);
+    if (!l->events_fd) {
+        serai_events_close(l->events);
+        l->events = NULL;
+    }
+    set_pace(l);
+}
+
+static void on_look(void *arg, uint32_t count)
+{
+    (void)count;
+    listen_to_store(arg);
+    lifed_look(arg);
 }
 
 static void on_event(void *arg, uint32_t events)
@@ -63,19 +103,16 @@ static int fail(const char *what, int code)
     return 1;
 }
 
-// The hypervisor tells one listener of ended domains; when that is another (xenstored), or
-// events are not to be had, looking often has to do.
+// When another program is the listener, or events are not to be had, looking often has to do.
 static bool listen_for_ends(struct lifed *l)
 {
     l->evtchn = xenevtchn_open(NULL, 0);
     if (!l->evtchn) {
-        log_warn("cannot open /dev/xen/evtchn (%s): looking at the guests every %d ms",
-                 strerror(errno), POLL_ALONE_MS);
+        log_warn("cannot open /dev/xen/evtchn: %s", strerror(errno));
         return false;
     }
     if (xenevtchn_bind_virq(l->evtchn, VIRQ_DOM_EXC) < 0) {
-        log_info("another program is told of ended guests: looking at them every %d ms",
-                 POLL_ALONE_MS);
+        log_info("another program is told of ended guests");
         return false;
     }
     return loop_add_fd(l->loop, xenevtchn_fd(l->evtchn), EPOLLIN, on_event, l);
@@ -90,14 +127,16 @@ static int serve(struct lifed *l, const char *state_dir)
     }
     if (lock < 0)
         return fail(state_dir, lock);
-    struct loop_source *poll = loop_add_timer(l->loop, on_look, l);
+    l->poll = loop_add_timer(l->loop, on_look, l);
     struct loop_source *sweep = loop_add_timer(l->loop, on_sweep, l);
-    l->later = loop_add_timer(l->loop, on_look, l);
-    if (!poll || !sweep || !l->later || !loop_add_signal(l->loop, SIGTERM, on_stop, l) ||
+    l->later = loop_add_timer(l->loop, on_later, l);
+    if (!l->poll || !sweep || !l->later || !loop_add_signal(l->loop, SIGTERM, on_stop, l) ||
         !loop_add_signal(l->loop, SIGINT, on_stop, l))
         return fail("event loop", -ENOMEM);
-    uint64_t every = listen_for_ends(l) ? POLL_MS : POLL_ALONE_MS;
-    loop_arm(poll, every, every);
+    listen_to_store(l);
+    // The hypervisor tells one program only, and a xenstore daemon cannot do without.
+    l->virq = !l->events && listen_for_ends(l);
+    set_pace(l);
     loop_arm(sweep, SWEEP_MS, SWEEP_MS);
     on_sweep(l, 0);
     lifed_look(l);
@@ -138,6 +177,7 @@ int main(int argc, char **argv)
     int code = serve(&l, open.state_dir);
     if (l.evtchn)
         xenevtchn_close(l.evtchn);
+    serai_events_close(l.events);
     serai_close(l.s);
     loop_free(l.loop);
     return code;
