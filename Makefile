@@ -140,14 +140,16 @@ guests: $(GUESTS:%=$(O)/guests/%.elf)
 
 # ---- toolstack ------------------------------------------------------------------------------
 TS_BASE     := buf.c cfg.c cfg_parse.c daemon.c file.c json.c log.c loop.c suggest.c
-TS_LIB      := build_pv.c config.c config_keys.c console.c cpumap.c create.c domain.c handle.c host.c \
+TS_LIB      := balloon.c build_pv.c config.c config_keys.c console.c cpumap.c create.c device.c \
+               devices.c disk.c disk_share.c disk_spec.c domain.c handle.c host.c life.c loopdev.c \
+               store.c store_domain.c vdev.c vif.c xsclient.c \
                hypercall.c image.c ramdisk.c sched.c state.c vcpu.c
 # Networks: base/ talks to the kernel, libserai/ knows what a guest's interface is.
 TS_NET      := net.c net_addr.c net_conf.c net_filter.c net_record.c net_setup.c vif_config.c
 TS_NETLINK  := netlink.c nft.c rtnl.c rtnl_limit.c
 TS_BUILDER  := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_gzip.c unpack_xz.c unpack_lzma.c \
                unpack_zstd.c unpack_lz4.c
-TS_CLI      := main.c table.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c cmd_info.c cmd_top.c \
+TS_CLI      := main.c table.c cmd_block.c cmd_memory.c cmd_network.c cmd_request.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c cmd_info.c cmd_top.c \
                cmd_vcpu.c cmd_sched.c
 TS_CONSOLED := main.c guest.c viewer.c ring.c logfile.c
 TS_LIFED    := main.c act.c
@@ -235,7 +237,8 @@ UNIT_CFLAGS_microcode    := -fno-builtin-strtoull
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
-TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_create tools_ramdisk \
+TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_create tools_disk tools_ramdisk \
+              tools_store \
               tools_net tools_net_conf
 TOOLS_NET  := $(addprefix toolstack/libserai/,net_addr.c vif_config.c) \
               $(addprefix toolstack/base/,buf.c suggest.c)
@@ -243,15 +246,24 @@ UNIT_SRC_tools_net     := $(TOOLS_NET)
 UNIT_SRC_tools_net_conf := $(addprefix toolstack/libserai/,net_conf.c net_record.c) \
                           $(addprefix toolstack/base/,cfg.c cfg_parse.c file.c) $(TOOLS_NET)
 TOOLS_CFG  := $(addprefix toolstack/base/,buf.c cfg.c cfg_parse.c suggest.c)
+# All of the library but for what speaks to others.
+TOOLS_LIB  := tests/unit/fake_xen.c tests/unit/fake_store.c \
+              $(filter-out %/xsclient.c,$(TS_LIB_SRC))
 UNIT_TESTS += $(TOOLS_UNIT)
 UNIT_SRC_tools_base    := $(addprefix toolstack/base/,buf.c file.c json.c loop.c suggest.c) \
-                          toolstack/cli/table.c tests/unit/fake_xen.c $(TS_LIB_SRC)
+                          toolstack/cli/table.c $(TOOLS_LIB)
 UNIT_SRC_tools_cfg     := $(TOOLS_CFG)
-UNIT_SRC_tools_config  := tests/unit/fake_xen.c $(TS_LIB_SRC)
+UNIT_SRC_tools_config  := $(TOOLS_LIB)
 UNIT_SRC_tools_console := toolstack/consoled/ring.c toolstack/consoled/logfile.c \
                           $(addprefix toolstack/base/,buf.c file.c)
-UNIT_SRC_tools_create  := tests/unit/fake_xen.c tests/unit/kernel_image.c $(TS_LIB_SRC)
-UNIT_SRC_tools_ramdisk := $(addprefix toolstack/libserai/,ramdisk.c handle.c) tests/unit/fake_xen.c
+UNIT_SRC_tools_create  := tests/unit/kernel_image.c $(TOOLS_LIB)
+UNIT_SRC_tools_store   := tests/unit/kernel_image.c $(TOOLS_LIB)
+UNIT_SRC_tools_disk    := $(addprefix toolstack/libserai/,disk_spec.c vdev.c handle.c store.c) \
+                          $(addprefix toolstack/base/,buf.c suggest.c) tests/unit/fake_xen.c \
+                          tests/unit/fake_store.c
+UNIT_LIB_tools_store   := $(UNPACK_LIBS) $(NL_LIBS)
+UNIT_SRC_tools_ramdisk := $(addprefix toolstack/libserai/,ramdisk.c handle.c store.c) \
+                          tests/unit/fake_xen.c tests/unit/fake_store.c
 UNIT_LIB_tools_base    := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_LIB_tools_config  := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_LIB_tools_create  := $(UNPACK_LIBS) $(NL_LIBS)
@@ -322,13 +334,14 @@ FUZZ_TARGETS += vif
 FUZZ_SRC_vif         := $(TOOLS_NET)
 FUZZ_CFLAGS_vif      := $(TOOLS_INC)
 FUZZ_SRC_cfg         := $(TOOLS_CFG)
-FUZZ_SRC_ramdisk     := $(addprefix toolstack/libserai/,ramdisk.c handle.c) tests/unit/fake_xen.c
+FUZZ_SRC_ramdisk     := $(addprefix toolstack/libserai/,ramdisk.c handle.c store.c) \
+                        tests/unit/fake_xen.c tests/unit/fake_store.c
 FUZZ_LIB_ramdisk     := -lz
 FUZZ_CFLAGS_cfg      := $(TOOLS_INC)
 FUZZ_CFLAGS_ramdisk  := $(TOOLS_INC)
 FUZZ_TARGETS += blkd_ring
-FUZZ_SRC_blkd_ring   := $(addprefix toolstack/blkd/,disk.c journal.c pgrant.c proto.c request.c ring.c image.c) \
-                        toolstack/base/loop.c
+FUZZ_SRC_blkd_ring   := $(addprefix toolstack/blkd/,disk.c image.c journal.c pgrant.c proto.c request.c \
+                        ring.c) toolstack/base/loop.c
 FUZZ_CFLAGS_blkd_ring := $(BLKD_INC)
 
 FUZZ_TARGETS += stored
