@@ -31,7 +31,7 @@ static int shaper_bucket(struct netlink *n, unsigned index, uint64_t bytes, uint
     struct tc_tbf_qopt opt = {
         .rate = {.linklayer = TC_LINKLAYER_ETHERNET,
                  .rate = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes},
-        .limit = (uint32_t)(queue + burst),
+        .limit = (uint32_t)queue,
     };
     struct tcmsg head = {.tcm_ifindex = (int)index, .tcm_parent = TC_H_ROOT};
     struct netlink_msg m =

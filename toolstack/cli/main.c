@@ -77,6 +77,12 @@ static const struct cli_command commands[] = {
      false},
     {"network-detach", "[-f] NAME NUMBER|MAC", "take a network interface from a guest",
      "  -f, --force   also when the guest does not let go of it\n", cmd_network_detach, false},
+    {"network-setup", "[-f FILE] [--remove]", "make the bridge that network.conf describes",
+     "  -f, --file FILE   instead of /etc/serai/network.conf\n"
+     "  -r, --remove      take it away again\n",
+     cmd_network_setup, true},
+    {"network-status", "[--json]", "show bridges and the interfaces on them",
+     "  --json   for programs\n", cmd_network_status, true},
     {"vcpu-list", "[--json] [NAME...]", "show virtual CPUs", "  --json   for programs\n",
      cmd_vcpu_list, false},
     {"vcpu-pin", "NAME VCPU|all CPUS|- [CPUS|-]", "choose the CPUs a virtual CPU may use",

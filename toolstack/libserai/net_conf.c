@@ -51,7 +51,7 @@ static const char not_a_name[] = "is no name of a network interface (1 to 15 cha
 static const char *take_setup(struct net_conf *out, const char *text)
 {
     for (int i = SERAI_NET_BRIDGE; i <= SERAI_NET_NAT; i++) {
-        if (!strcmp(text, net_setup_name((enum serai_net_setup)i))) {
+        if (!strcmp(text, serai_net_setup_name((enum serai_net_setup)i))) {
             out->setup = (enum serai_net_setup)i;
             return NULL;
         }

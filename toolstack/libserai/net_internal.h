@@ -13,8 +13,6 @@
 enum { NET_PORTS_MAX = 16, NET_IPS_MAX = 8 };
 
 bool net_ifname_good(const char *name);
-const char *net_setup_name(enum serai_net_setup setup); // "bridge", ...
-const char *net_guard_name(enum serai_net_guard guard); // "off", ...
 // -EINVAL when it is none of off, mac, ip.
 int net_guard_parse(const char *word, enum serai_net_guard *out);
 

@@ -182,8 +182,8 @@ int serai_net_unsetup(struct serai *s, struct serai_error *err)
         users += !strcmp(list[i].port.vif.bridge, conf.bridge);
     free(list);
     if (users)
-        return err_set(err, -EBUSY, "bridge %s is used by %zu interfaces of guests", conf.bridge,
-                       users);
+        return err_set(err, -EBUSY, "bridge %s is in use: interfaces of guests on it: %zu",
+                       conf.bridge, users);
     ret = rtnl_link_delete(n, bridge.index);
     return ret ? net_fail(n, err, ret, "cannot remove bridge %s", conf.bridge) : 0;
 }

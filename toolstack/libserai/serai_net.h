@@ -100,6 +100,10 @@ int serai_ip_parse(const char *text, struct serai_ip *out, struct serai_error *e
 // Without the prefix when it is a single address.
 char *serai_ip_format(const struct serai_ip *ip, char text[SERAI_IP_TEXT]);
 
+// "bridge", "route", ...; "off", "mac", "ip".
+const char *serai_net_setup_name(enum serai_net_setup setup);
+const char *serai_net_guard_name(enum serai_net_guard guard);
+
 // ---- connecting it (net.c) -----------------------------------------------------------------
 
 // What became of an interface: kept in STATE_DIR/net until it is detached.

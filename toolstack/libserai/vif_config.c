@@ -276,7 +276,7 @@ static int key_isolated(struct vif_parse *p, const char *key, const char *value)
 int net_guard_parse(const char *word, enum serai_net_guard *out)
 {
     for (int i = SERAI_GUARD_OFF; i <= SERAI_GUARD_IP; i++) {
-        if (!strcmp(word, net_guard_name((enum serai_net_guard)i))) {
+        if (!strcmp(word, serai_net_guard_name((enum serai_net_guard)i))) {
             *out = (enum serai_net_guard)i;
             return 0;
         }
@@ -284,13 +284,13 @@ int net_guard_parse(const char *word, enum serai_net_guard *out)
     return -EINVAL;
 }
 
-const char *net_guard_name(enum serai_net_guard guard)
+const char *serai_net_guard_name(enum serai_net_guard guard)
 {
     static const char *const names[] = {"default", "off", "mac", "ip"};
     return names[guard];
 }
 
-const char *net_setup_name(enum serai_net_setup setup)
+const char *serai_net_setup_name(enum serai_net_setup setup)
 {
     static const char *const names[] = {"default", "bridge", "route", "nat"};
     return names[setup];
@@ -391,7 +391,7 @@ static int vif_check(const struct serai_vif *v, uint32_t seen, struct serai_erro
         return err_set(err, -EINVAL, "vif: trusted and untrusted exclude each other");
     if (*v->bridge && (v->setup == SERAI_NET_ROUTE || v->setup == SERAI_NET_NAT))
         return err_set(err, -EINVAL, "bridge: not together with script=vif-%s",
-                       net_setup_name(v->setup));
+                       serai_net_setup_name(v->setup));
     if (*v->gatewaydev && (v->setup == SERAI_NET_BRIDGE || *v->bridge))
         return err_set(err, -EINVAL, "gatewaydev: not together with a bridge");
     if (v->guard == SERAI_GUARD_IP && !v->nr_ips && v->setup != SERAI_NET_NAT)
@@ -434,7 +434,7 @@ char *serai_vif_format(const struct serai_vif *vif)
     if (vif->devid >= 0)
         buf_printf(&b, ",devid=%d", vif->devid);
     if (vif->setup != SERAI_NET_DEFAULT)
-        buf_printf(&b, ",script=vif-%s", net_setup_name(vif->setup));
+        buf_printf(&b, ",script=vif-%s", serai_net_setup_name(vif->setup));
     if (*vif->bridge)
         buf_printf(&b, ",bridge=%s", vif->bridge);
     if (*vif->gatewaydev)
@@ -451,7 +451,7 @@ char *serai_vif_format(const struct serai_vif *vif)
     if (vif->isolated >= 0)
         buf_printf(&b, ",isolated=%d", vif->isolated);
     if (vif->guard != SERAI_GUARD_DEFAULT)
-        buf_printf(&b, ",guard=%s", net_guard_name(vif->guard));
+        buf_printf(&b, ",guard=%s", serai_net_guard_name(vif->guard));
     if (b.failed)
         return NULL;
     return strdup(b.len ? b.data + 1 : ""); // without the first comma
