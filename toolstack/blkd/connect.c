@@ -230,6 +230,8 @@ int device_connect(struct device *d, bool redo, char why[DEVICE_ERROR])
     d->disk.stopped = false;
     d->ring_pages = o.pages;
     device_set_limits(d);
+    if (redo) // the one before us may have offered more
+        d->disk.limits.indirect = BLK_SEGMENTS_MAX;
     if (o.persistent)
         d->disk.grants = pgrant_new(d->all->host, d->domid, DISK_GRANTS_PER_QUEUE * o.queues);
     for (unsigned q = 0; !ret && q < o.queues; q++)

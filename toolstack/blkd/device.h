@@ -31,6 +31,7 @@ struct devices {
     struct queue **by_port; // the queue that a port of ours belongs to
     unsigned ports;
     struct loop_source *purge;
+    bool swept; // the journals of devices that are gone
 };
 
 // What happens once nothing is in work any more.
@@ -78,6 +79,8 @@ void devices_scan(struct devices *all);
 void devices_watch_again(struct devices *all);
 // A change in the store, as a watch tells it.
 void devices_on_watch(struct devices *all, const char *path, const char *token);
+// Into the log: what each of them is doing.
+void devices_describe(const struct devices *all);
 // One of our ports has an event. False when nobody has that port.
 bool devices_on_port(struct devices *all, int port);
 // -ENOMEM; never when `q` is NULL and the port was set.

@@ -4,6 +4,7 @@
 
 #include "log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +128,22 @@ static void devices_scan_domain(struct devices *all, uint32_t domid, const char 
     free(names);
 }
 
+// Journals of devices that were removed while no blkd ran.
+static void devices_sweep_journals(struct devices *all)
+{
+    DIR *dir = opendir(all->options.journal_dir);
+    const struct dirent *e;
+    while (dir && (e = readdir(dir))) {
+        const char *end;
+        uint32_t domid, devid;
+        if (parse_id(e->d_name, &end, &domid) && *end == '-' && parse_id(end + 1, &end, &devid) &&
+            !*end && !device_find(all, domid, devid))
+            unlinkat(dirfd(dir), e->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 void devices_scan(struct devices *all)
 {
     char **names = NULL;
@@ -143,6 +160,9 @@ void devices_scan(struct devices *all)
         if (parse_id(names[i], &end, &domid) && !*end)
             devices_scan_domain(all, domid, names[i]);
     free(names);
+    if (!all->swept)
+        devices_sweep_journals(all);
+    all->swept = true;
 }
 
 // Our own writes come back as events too; only what others write matters.
@@ -243,6 +263,24 @@ static void devices_on_purge(void *arg, uint32_t events)
     for (struct device *d = all->list; d; d = d->next)
         if (d->served && d->disk.grants && now > PURGE_AGE_MS)
             pgrant_purge(d->disk.grants, now - PURGE_AGE_MS);
+}
+
+void devices_describe(const struct devices *all)
+{
+    char text[256];
+    for (const struct device *d = all->list; d; d = d->next) {
+        log_info("%s: %s: state %d; %u requests of %llu bytes in work; done: %llu reads, %llu "
+                 "writes, %llu flushes, %llu discards; %u pages mapped",
+                 d->back, d->params ? d->params : "?", (int)d->own, d->disk.running,
+                 (unsigned long long)d->disk.bytes, (unsigned long long)d->disk.done[0],
+                 (unsigned long long)d->disk.done[1], (unsigned long long)d->disk.done[2],
+                 (unsigned long long)d->disk.done[3],
+                 d->disk.grants ? pgrant_count(d->disk.grants) : 0);
+        for (unsigned q = 0; q < d->disk.queues; q++) {
+            queue_describe(d->disk.queue[q], text, sizeof(text));
+            log_info("%s: %s", d->back, text);
+        }
+    }
 }
 
 int devices_init(struct devices *all, struct host *host, struct loop *loop,

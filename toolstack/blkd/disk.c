@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -322,6 +323,19 @@ struct disk *queue_disk(const struct queue *q)
 int queue_port(const struct queue *q)
 {
     return q->port;
+}
+
+void queue_describe(const struct queue *q, char *text, size_t size)
+{
+    const uint32_t *shared = (const void *)q->ring.shared; // told as it is, not used
+    unsigned taken = 0;
+    for (unsigned i = 0; i < q->ring.entries; i++)
+        taken += q->journal->entry[i].state == JOURNAL_TAKEN;
+    snprintf(text, size,
+             "queue %u: taken %u, answered %u, in work %u; the ring says req_prod %u, req_event "
+             "%u, rsp_prod %u, rsp_event %u",
+             q->number, q->ring.req_cons, q->ring.rsp_prod, taken, shared[0], shared[1], shared[2],
+             shared[3]);
 }
 
 void disk_free_queues(struct disk *d)

@@ -82,5 +82,7 @@ void disk_resume(struct disk *d);
 void queue_kick(struct queue *q);
 struct disk *queue_disk(const struct queue *q);
 int queue_port(const struct queue *q);
+// Where a queue stands, for people.
+void queue_describe(const struct queue *q, char *text, size_t size);
 // Frees the queues (not what they point to). Nothing may be in work.
 void disk_free_queues(struct disk *d);

@@ -26,6 +26,7 @@ struct blkd {
     struct loop *loop;
     struct xen_host xen;
     struct devices devices;
+    char journals[256];
 };
 
 static void on_stop(void *arg, uint32_t signo)
@@ -33,6 +34,13 @@ static void on_stop(void *arg, uint32_t signo)
     struct blkd *b = arg;
     (void)signo;
     loop_stop(b->loop, 0);
+}
+
+static void on_status(void *arg, uint32_t signo)
+{
+    const struct blkd *b = arg;
+    (void)signo;
+    devices_describe(&b->devices);
 }
 
 // The descriptor gives ports as they have fired; each stays masked until its number is written.
@@ -78,7 +86,6 @@ static int fail(const char *what, int code)
 // Everything after the options; returns the exit code.
 static int serve(struct blkd *b, const char *state_dir, struct device_options *options)
 {
-    char journals[256];
     int lock = daemon_lock(state_dir, "blkd");
     if (lock == -EWOULDBLOCK) {
         log_error("another blkd is running");
@@ -86,11 +93,11 @@ static int serve(struct blkd *b, const char *state_dir, struct device_options *o
     }
     if (lock < 0)
         return fail(state_dir, lock);
-    snprintf(journals, sizeof(journals), "%s/blkd", state_dir);
-    int ret = file_make_dirs(journals, 0700);
+    snprintf(b->journals, sizeof(b->journals), "%s/blkd", state_dir);
+    int ret = file_make_dirs(b->journals, 0700);
     if (ret)
-        return fail(journals, ret);
-    options->journal_dir = journals;
+        return fail(b->journals, ret);
+    options->journal_dir = b->journals;
     if (xen_host_open(&b->xen))
         return 1;
     ret = devices_init(&b->devices, &b->xen.host, b->loop, options);
@@ -98,6 +105,7 @@ static int serve(struct blkd *b, const char *state_dir, struct device_options *o
         return fail("io_uring", ret);
     b->xen.store = store_new(b->loop, &store_events, b);
     if (!b->xen.store || !loop_add_fd(b->loop, xenevtchn_fd(b->xen.events), EPOLLIN, on_ports, b) ||
+        !loop_add_signal(b->loop, SIGUSR1, on_status, b) ||
         !loop_add_signal(b->loop, SIGTERM, on_stop, b) ||
         !loop_add_signal(b->loop, SIGINT, on_stop, b))
         return fail("event loop", -ENOMEM);
