@@ -31,9 +31,11 @@ static long pool_move(struct xen_sysctl_cpupool_op *op)
     struct domain *d = op->domid < DOMID_FIRST_RESERVED ? domain_get_by_id(op->domid) : NULL;
 
     if (!d)
-        return -EINVAL;
+        return -ESRCH;
     // A domain that is going lives in pool 0 until it is gone.
-    long rc = d->dying ? -EINVAL : cpupool_move_domain(d, op->cpupool_id);
+    long rc = d == current->domain ? -EPERM
+              : d->dying           ? -EINVAL
+                                   : cpupool_move_domain(d, op->cpupool_id);
     domain_put(d);
     return rc;
 }
@@ -58,6 +60,6 @@ long control_cpupool(struct xen_sysctl *sysctl)
     case XEN_SYSCTL_CPUPOOL_OP_FREEINFO:
         return pool_free_info(op);
     default:
-        return -EOPNOTSUPP;
+        return -ENOSYS;
     }
 }

@@ -6,10 +6,9 @@
 #include <xen/domctl.h>
 #include <xen/sysctl.h>
 
-#define SLICE_MS        10
-#define RATELIMIT_US    1000
-#define MAX_POOLS       256
-#define MAX_POOL_NUMBER 0x7fffffffu // ids are signed in some toolstacks
+#define SLICE_MS     10
+#define RATELIMIT_US 1000
+#define MAX_POOLS    256
 
 static spinlock_t pool_lock = SPINLOCK_INIT;
 static struct cpupool pool0;
@@ -93,16 +92,14 @@ int cpupool_create(uint32_t *id, uint32_t sched_id)
     int rc = 0;
 
     if (sched_id != XEN_SCHEDULER_CREDIT && sched_id != XEN_SCHEDULER_CREDIT2)
-        return -EINVAL;
+        return -ENOENT;
     struct cpupool *new = heap_new(struct cpupool);
     if (!new)
         return -ENOMEM;
     spin_lock(&pool_lock);
     if (*id == CPUPOOL_ANY)
         *id = unused_id();
-    if (*id > MAX_POOL_NUMBER)
-        rc = -EINVAL;
-    else if (pool_find(*id))
+    if (pool_find(*id))
         rc = -EEXIST;
     else if (pool_count == MAX_POOLS)
         rc = -ENOSPC;
@@ -260,7 +257,7 @@ static int domain_join(struct domain *d, struct cpupool *p)
     if (!p)
         return -ENOENT;
     if (pool_empty(p))
-        return -EINVAL;
+        return -ENODEV;
     if (d->pool)
         d->pool->domains--;
     d->pool = p;
@@ -272,7 +269,8 @@ static int domain_join(struct domain *d, struct cpupool *p)
 int cpupool_domain_init(struct domain *d, uint32_t id)
 {
     spin_lock(&pool_lock);
-    int rc = domain_join(d, pool_find(id));
+    struct cpupool *p = pool_find(id);
+    int rc = p ? domain_join(d, p) : -ESRCH;
     spin_unlock(&pool_lock);
     return rc;
 }

@@ -31,7 +31,8 @@ struct cpupool_info {
 
 void cpupool_init(void); // pool 0 with the CPUs that are online
 
-// 0, or the errors the public header lists for each operation.
+// 0, or the errors the public header lists for each operation; -ENODEV for a pool without CPUs,
+// -ENOENT for a scheduler that is not there.
 int __must_check cpupool_create(uint32_t *id, uint32_t sched_id);
 int __must_check cpupool_destroy(uint32_t id);
 int __must_check cpupool_get_info(uint32_t from_id,
@@ -41,7 +42,7 @@ int __must_check cpupool_remove_cpu(uint32_t id, uint32_t cpu);
 int __must_check cpupool_move_domain(struct domain *d, uint32_t id);
 void cpupool_free_cpus(unsigned long *out);
 
-// Membership from a domain's creation to its end. 0, -ENOENT, -EINVAL (a pool without CPUs).
+// Membership from a domain's creation to its end. 0, -ESRCH, -ENODEV (a pool without CPUs).
 int __must_check cpupool_domain_init(struct domain *d, uint32_t id);
 void cpupool_domain_destroy(struct domain *d);
 uint32_t cpupool_id(const struct domain *d);
