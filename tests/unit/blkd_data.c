@@ -545,6 +545,24 @@ static void test_dead_domain(void **unused)
     }
 }
 
+/* The device is removed and made anew, with other rings and another image, before anybody looks. */
+static void test_replaced(void **unused)
+{
+    struct front f;
+    begin("disk", MIB, "w");
+    fake_image("other", 2 * MIB);
+    connect_all(&f, BLK_ABI_X86_64, 2, 0, true);
+    front_disconnect(&f);
+    fake_remove(fake_front(""));
+    fake_remove(fake_back(""));
+    fake_attach("other", "w", "disk");
+    connect_all(&f, BLK_ABI_X86_64, 1, 0, true);
+    struct front_request r = front_io(BLKIF_OP_READ, 4000, pages(1), 8);
+    assert_int_equal(front_do(&f.queue[0], &r), BLKIF_RSP_OKAY);
+    detach(&f);
+    end();
+}
+
 static void test_old_page_count(void **unused)
 {
     struct front f;
@@ -573,7 +591,8 @@ int main(void)
         cmocka_unit_test(test_broken_ring),    cmocka_unit_test(test_bad_images),
         cmocka_unit_test(test_short_image),    cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_medium_change),  cmocka_unit_test(test_bad_frontends),
-        cmocka_unit_test(test_dead_domain),    cmocka_unit_test(test_old_page_count),
+        cmocka_unit_test(test_dead_domain),    cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_old_page_count),
     };
     log_setup("blkd", LOG_LEVEL_DEBUG, false);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,6 +113,12 @@ static void device_finish(struct device *d)
         device_forget_journal(d);
         device_set_state(d, XenbusStateClosed);
         log_info("%s: closed", d->back);
+    } else if (then == THEN_AGAIN) {
+        device_let_go(d);
+        device_forget_journal(d);
+        d->own = XenbusStateInitialising;
+        d->failed = d->dead = false;
+        device_set_dirty(d);
     } else if (then == THEN_SWAP) {
         image_close(d->image);
         d->image = d->next_image;
@@ -371,7 +377,6 @@ static void device_change_medium(struct device *d)
 // False when the device was freed or the store cannot be asked.
 static bool device_look(struct device *d, struct backend_view *v)
 {
-    struct host *h = device_host(d);
     char *text = NULL;
     unsigned own = 0, front = 0, online = 1;
     int ret = device_read(d, d->back, "frontend", &text);
@@ -384,16 +389,18 @@ static bool device_look(struct device *d, struct backend_view *v)
         device_read_number(d, d->front, "state", &front) ||
         device_read_number(d, d->back, "online", &online))
         return false;
-    // The toolstack asks for the end by Closing, for another try by Initialising.
+    // The toolstack asks for the end by Closing.
     if (!d->known || (own == XenbusStateClosing && d->own == XenbusStateConnected) ||
         (own == XenbusStateClosing && d->own == XenbusStateInitWait))
         d->own = (enum xenbus_state)own;
-    if (own == XenbusStateInitialising && d->own == XenbusStateClosed) {
-        d->own = XenbusStateInitialising;
-        d->failed = false;
-    }
+    bool again = d->known && own == XenbusStateInitialising && d->own != XenbusStateInitialising;
     d->known = true;
-    if (d->served && !h->ops->alive(h->ctx, d->domid))
+    if (again) { // another device in the place of this one, or another try
+        if (d->then == THEN_NOTHING || d->then == THEN_SWAP)
+            device_stop(d, THEN_AGAIN);
+        return false;
+    }
+    if (d->dead)
         front = XenbusStateUnknown;
     if (front == XenbusStateClosing || front == XenbusStateClosed)
         d->failed = false; // it has noticed

@@ -35,7 +35,7 @@ struct devices {
 };
 
 // What happens once nothing is in work any more.
-enum device_then { THEN_NOTHING, THEN_CLOSED, THEN_GONE, THEN_SWAP };
+enum device_then { THEN_NOTHING, THEN_CLOSED, THEN_GONE, THEN_AGAIN, THEN_SWAP };
 
 struct device {
     struct devices *all;
@@ -46,6 +46,7 @@ struct device {
     bool known;  // `own` has been read
     bool failed; // see backend_view
     bool dirty, idle;
+    bool dead; // its domain, whatever the front end's node says
     bool cdrom, read_only, discard;
     char *params, *format;
 

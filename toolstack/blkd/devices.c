@@ -165,6 +165,28 @@ void devices_scan(struct devices *all)
     all->swept = true;
 }
 
+// Some domain has ended, or only shut down.
+static void devices_on_release(struct devices *all)
+{
+    struct host *h = all->host;
+    for (struct device *d = all->list, *next; d; d = next) {
+        next = d->next;
+        if (!d->served || h->ops->alive(h->ctx, d->domid))
+            continue;
+        d->dead = true;
+        device_update(d);
+    }
+}
+
+static void devices_update_domain(struct devices *all, uint32_t domid)
+{
+    for (struct device *d = all->list, *next; d; d = next) {
+        next = d->next;
+        if (d->domid == domid)
+            device_update(d);
+    }
+}
+
 // Our own writes come back as events too; only what others write matters.
 static bool devices_of_others(const char *leaf)
 {
@@ -181,9 +203,12 @@ static void devices_on_back(struct devices *all, const char *path)
     size_t root = strlen(all->options.root);
     uint32_t domid, devid;
     if (strncmp(path, all->options.root, root) != 0 || path[root] != '/' ||
-        !parse_id(path + root + 1, &path, &domid) || *path != '/' ||
-        !parse_id(path + 1, &path, &devid)) {
+        !parse_id(path + root + 1, &path, &domid)) {
         devices_scan(all);
+        return;
+    }
+    if (*path != '/' || !parse_id(path + 1, &path, &devid)) {
+        devices_update_domain(all, domid);
         return;
     }
     const char *leaf = *path == '/' ? path + 1 : path;
@@ -204,10 +229,7 @@ void devices_on_watch(struct devices *all, const char *path, const char *token)
         if (d)
             device_update(d);
     } else if (*path == '@') {
-        for (struct device *d = all->list, *next; d; d = next) {
-            next = d->next;
-            device_update(d);
-        }
+        devices_on_release(all);
     } else {
         devices_on_back(all, path);
     }
@@ -287,7 +309,7 @@ int devices_init(struct devices *all, struct host *host, struct loop *loop,
                  const struct device_options *options)
 {
     *all = (struct devices){.host = host, .options = *options, .loop = loop, .dirty_fd = -1};
-    int ret = disk_env_init(&all->env, host, loop, 256);
+    int ret = disk_env_init(&all->env, host, loop, 1024);
     if (ret)
         return ret;
     all->dirty_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

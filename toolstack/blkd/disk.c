@@ -77,7 +77,7 @@ void request_end(struct request *rq, int status)
         d->barrier_runs = false;
         disk_mark(d);
     }
-    if (d->starved && d->bytes <= DISK_BYTES_MAX / 2) {
+    if (d->starved && d->bytes <= DISK_BYTES_MAX / 2 && d->running <= DISK_RUNNING_MAX / 2) {
         d->starved = false;
         disk_mark(d);
     }
@@ -123,6 +123,14 @@ static struct request *queue_take(struct queue *q, int pending)
     return rq;
 }
 
+// Whether the disk may have more in work. With nothing in work it may always: nobody else would
+// come back to it.
+static bool disk_has_room(const struct disk *d)
+{
+    return !d->running || (d->bytes < DISK_BYTES_MAX && d->running < DISK_RUNNING_MAX &&
+                           d->env->bounce < DISK_BOUNCE_MAX);
+}
+
 // One visit: show what has been answered, take what has come. A guest that produces while we take
 // cannot keep us here: the ring's size bounds what fits between two publications.
 static void queue_visit(struct queue *q)
@@ -130,7 +138,7 @@ static void queue_visit(struct queue *q)
     struct disk *d = q->disk;
     queue_publish(q);
     int pending = 0;
-    while (!d->stopped && !d->barrier && d->bytes < DISK_BYTES_MAX) {
+    while (!d->stopped && !d->barrier && disk_has_room(d)) {
         pending = blk_ring_pending(&q->ring);
         if (pending < 0) {
             d->stopped = true;
@@ -143,7 +151,7 @@ static void queue_visit(struct queue *q)
         request_start(rq);
     }
     queue_publish(q);
-    d->starved = d->bytes >= DISK_BYTES_MAX;
+    d->starved = !disk_has_room(d);
     if (d->stopped || d->barrier || d->starved)
         return; // the end of what runs brings us back
     if (blk_ring_sleep(&q->ring)) {

@@ -22,6 +22,8 @@ struct request;
 enum {
     DISK_QUEUES_MAX = 16,
     DISK_BYTES_MAX = 32 << 20,   // in work at once for one disk; then its rings wait
+    DISK_RUNNING_MAX = 128,      // requests, likewise
+    DISK_BOUNCE_MAX = 256 << 20, // bytes of buffers for all disks, apart from one request each
     DISK_GRANTS_PER_QUEUE = 1056 // pages kept mapped
 };
 
@@ -31,6 +33,7 @@ struct disk_env {
     struct loop *loop;
     struct uring *ring;
     struct queue *marked; // to be visited before the loop waits again
+    uint64_t bounce;      // bytes of buffers in use
     int again_fd;         // an eventfd: visits that were put off, so that others get their turn
 };
 

@@ -277,6 +277,9 @@ static void raw_write(struct image_io *io)
 static void raw_on_simple(struct uring_op *op, int result)
 {
     struct image_io *io = (struct image_io *)((char *)op - offsetof(struct image_io, op));
+    // A range that the device cannot discard, being no multiple of its blocks, simply stays.
+    if (result == -EINVAL && op->kind == URING_PUNCH)
+        result = 0;
     if (result == -EINTR || result == -EAGAIN)
         uring_start(io->image->ring, op);
     else

@@ -142,6 +142,7 @@ static int request_buffers(struct request *rq)
     rq->bounce = aligned_alloc(BLK_PAGE, (rq->bytes + BLK_PAGE - 1) & ~(uint64_t)(BLK_PAGE - 1));
     if (!rq->bounce)
         return BLKIF_RSP_ERROR;
+    d->env->bounce += rq->bytes;
     if (request_writes(rq) && !request_copy(rq, false))
         return BLKIF_RSP_ERROR;
     rq->iov[0] = (struct iovec){rq->bounce, rq->bytes};
@@ -154,6 +155,8 @@ static void request_finish(struct request *rq, int status)
     struct disk *d = rq->queue->disk;
     if (rq->mapped)
         pgrant_put(d->grants, rq->gref, rq->count);
+    if (rq->bounce)
+        d->env->bounce -= rq->bytes;
     free(rq->bounce);
     rq->mapped = false;
     rq->bounce = NULL;
