@@ -127,8 +127,10 @@ void conn_reset(struct conn *c)
     watch_remove_all(c);
     while (c->transactions)
         transaction_free(c->transactions);
-    while (c->events)
-        event_free(c, c->events);
+    for (struct event *e = c->events, *next; e; e = next) {
+        next = e->next;
+        event_free(c, e);
+    }
     c->overflow = false;
 }
 

@@ -260,6 +260,8 @@ void rings_on_event(struct stored *d, unsigned port)
 
 void rings_close(struct stored *d)
 {
-    while (d->rings)
-        ring_free(d->rings, false);
+    for (struct ring_conn *rc = d->rings, *next; rc; rc = next) {
+        next = rc->next;
+        ring_free(rc, false);
+    }
 }

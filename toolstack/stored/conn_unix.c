@@ -240,14 +240,12 @@ static int sockets_bind(int fd, const char *path)
 
 static int sockets_publish(int fd, const char *path)
 {
-    char temporary[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    char temporary[PATH_MAX];
     if (listen(fd, 128))
         return -errno;
     if (path[0] == '@')
         return 0;
-    size_t len = strlen(path);
-    memcpy(temporary, path, len);
-    memcpy(temporary + len, ".new", sizeof(".new"));
+    snprintf(temporary, sizeof(temporary), "%s.new", path);
     return rename(temporary, path) ? -errno : 0;
 }
 
@@ -271,6 +269,8 @@ int sockets_listen(struct stored *d, const char *path)
 
 void sockets_close(struct stored *d)
 {
-    while (d->sockets)
-        unix_free(d->sockets);
+    for (struct unix_conn *u = d->sockets, *next; u; u = next) {
+        next = u->next;
+        unix_free(u);
+    }
 }

@@ -22,14 +22,14 @@
 #define STORED_SOCKET    "/run/xenstored/socket"
 #define STORED_STATE_DIR "/run/serai/stored"
 
-enum { SOCKETS_MAX = 8, HOUSEKEEP_MS = 1000 };
+enum { SOCKETS_MAX = 8, LIMITS_MAX = 32, HOUSEKEEP_MS = 1000 };
 
 struct options {
     const char *sockets[SOCKETS_MAX];
     unsigned socket_count;
     const char *state_dir, *pid_file;
-    struct limits limits;
-    bool limits_given;
+    const char *limits[LIMITS_MAX][2]; // name, value
+    unsigned limit_count;
     bool no_xen;
 };
 
@@ -178,8 +178,8 @@ static int start(struct stored *d, const struct options *o)
     ret = journal_open(&d->journal, path, &d->store);
     if (ret)
         return fail(path, ret);
-    if (o->limits_given)
-        d->store.limits = o->limits;
+    for (unsigned i = 0; i < o->limit_count; i++)
+        limits_set(&d->store.limits, o->limits[i][0], o->limits[i][1]);
     if (d->xen) {
         rings_attach_all(d);
         on_domains(d);
@@ -211,19 +211,23 @@ static void print_usage(FILE *to)
 
 static bool option_limit(struct options *o, char *text)
 {
+    struct limits trial;
     char *value = strchr(text, '=');
     if (value)
         *value++ = '\0';
-    o->limits_given = true;
-    if (value && !limits_set(&o->limits, text, value))
+    limits_init(&trial);
+    if (value && !limits_set(&trial, text, value) && o->limit_count < LIMITS_MAX) {
+        o->limits[o->limit_count][0] = text;
+        o->limits[o->limit_count++][1] = value;
         return true;
-    if (limits_find(&o->limits, text)) {
+    }
+    if (limits_find(&trial, text)) {
         log_error("limit %s: \"%s\" is no number", text, value ? value : "");
     } else {
         log_error("there is no limit \"%s\"; there are:", text);
         const char *name;
         for (unsigned n = 0; (name = limits_name(n)); n++)
-            fprintf(stderr, "  %s=%u\n", name, *limits_find(&o->limits, name));
+            fprintf(stderr, "  %s=%u\n", name, *limits_find(&trial, name));
     }
     return false;
 }
@@ -282,7 +286,6 @@ int main(int argc, char **argv)
 {
     struct options o = {.state_dir = STORED_STATE_DIR};
     log_setup("stored", LOG_LEVEL_INFO, true);
-    limits_init(&o.limits);
     int code = parse(argc, argv, &o);
     if (code >= 0)
         return code;

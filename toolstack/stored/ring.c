@@ -55,7 +55,8 @@ void ring_attach(struct ring *r, struct conn *c, struct xenstore_domain_interfac
     r->req_cons = load(&shared->req_cons);
     r->rsp_prod = load(&shared->rsp_prod);
     if (!fresh && !ring_state_fits(r)) {
-        log_warn("domain %u: the state of its ring is lost: a request may be repeated", d->id);
+        if (state->magic) // otherwise the file is new: nobody has served the ring yet
+            log_warn("domain %u: the state of its ring is lost: a request may be repeated", d->id);
         fresh = true;
     }
     if (fresh)

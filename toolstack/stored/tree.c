@@ -74,7 +74,7 @@ static struct node *node_copy(const struct node *n)
     memcpy(c, n, sizeof(*c) + n->name_len + 1u);
     c->refs = 1;
     c->kid_cap = n->kid_count;
-    c->kids = c->kid_cap ? mem_alloc(c->kid_cap * sizeof(struct node *)) : NULL;
+    c->kids = mem_alloc(c->kid_cap * sizeof(struct node *));
     for (uint32_t i = 0; i < n->kid_count; i++)
         c->kids[i] = node_ref(n->kids[i]);
     perms_ref(c->perms);
