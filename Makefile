@@ -145,11 +145,11 @@ TS_LIB      := balloon.c build_pv.c config.c config_keys.c console.c cpumap.c cr
                store.c store_domain.c vdev.c vif.c xsclient.c \
                hypercall.c image.c ramdisk.c sched.c state.c vcpu.c
 # Networks: base/ talks to the kernel, libserai/ knows what a guest's interface is.
-TS_NET      := net.c net_addr.c net_conf.c net_filter.c net_record.c net_setup.c vif_config.c
+TS_NET      := net.c net_addr.c net_conf.c net_filter.c net_plan.c net_record.c net_setup.c vif_config.c vif_rate.c
 TS_NETLINK  := netlink.c nft.c rtnl.c rtnl_limit.c
 TS_BUILDER  := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_gzip.c unpack_xz.c unpack_lzma.c \
                unpack_zstd.c unpack_lz4.c
-TS_CLI      := main.c table.c cmd_network_host.c cmd_block.c cmd_memory.c cmd_network.c cmd_request.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c cmd_info.c cmd_top.c \
+TS_CLI      := main.c table.c cmd_network_host.c cmd_network_rate.c cmd_block.c cmd_memory.c cmd_network.c cmd_request.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c cmd_info.c cmd_top.c \
                cmd_vcpu.c cmd_sched.c
 TS_CONSOLED := main.c guest.c viewer.c ring.c logfile.c
 TS_LIFED    := main.c act.c

@@ -57,6 +57,25 @@ static int list(struct serai *s)
     return 0;
 }
 
+static int rate(struct serai *s, char **arg)
+{
+    struct serai_error err;
+    struct serai_net_port port;
+    uint64_t bytes;
+    uint32_t usec;
+    if (serai_rate_parse(arg[2], &bytes, &usec, &err) ||
+        serai_net_set_rate(s, (uint32_t)atoi(arg[0]), (unsigned)atoi(arg[1]), bytes, usec, &port,
+                           &err))
+        return fail(&err);
+    show(&port);
+    return 0;
+}
+
+static bool alive(void *ctx, uint32_t domain)
+{
+    return domain == *(uint32_t *)ctx;
+}
+
 static int run(struct serai *s, const char *verb, char **arg, int count)
 {
     struct serai_error err;
@@ -67,7 +86,12 @@ static int run(struct serai *s, const char *verb, char **arg, int count)
         return attach(s, arg, count);
     if (!strcmp(verb, "list"))
         return list(s);
-    if (!strcmp(verb, "setup"))
+    if (!strcmp(verb, "rate") && count == 3)
+        return rate(s, arg);
+    if (!strcmp(verb, "sweep") && count == 1) {
+        uint32_t one = (uint32_t)atoi(arg[0]);
+        ret = serai_net_sweep(s, alive, &one, &err);
+    } else if (!strcmp(verb, "setup"))
         ret = serai_net_setup(s, &err);
     else if (!strcmp(verb, "unsetup"))
         ret = serai_net_unsetup(s, &err);

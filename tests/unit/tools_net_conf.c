@@ -147,7 +147,8 @@ static struct net_record record(unsigned domain, int devid)
                            .index = 17,
                            .old_mtu = 1500,
                            .old_mac = {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff},
-                           .shaped = true};
+                           .shaped = true,
+                           .done = true};
 
     assert_int_equal(serai_vif_parse(NULL, "mac=00:16:3e:00:00:01,script=vif-nat,ip=10.83.0.9",
                                      &r.port.vif, NULL),

@@ -69,6 +69,8 @@ int rtnl_proxy_delete(struct netlink *n, unsigned index, int family, const void 
 // -EOPNOTSUPP when the kernel lacks a part.
 int rtnl_limit_add(struct netlink *n, unsigned index, const char *shaper, uint64_t bytes,
                    uint64_t burst);
+// Another limit for a shaper that exists; nothing is lost. -ENODEV when there is none.
+int rtnl_limit_change(struct netlink *n, const char *shaper, uint64_t bytes, uint64_t burst);
 // Works without the interface, too (index 0).
 int rtnl_limit_delete(struct netlink *n, unsigned index, const char *shaper);
 

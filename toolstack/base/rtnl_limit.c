@@ -112,6 +112,13 @@ int rtnl_limit_add(struct netlink *n, unsigned index, const char *shaper, uint64
     return ret;
 }
 
+int rtnl_limit_change(struct netlink *n, const char *shaper, uint64_t bytes, uint64_t burst)
+{
+    struct rtnl_link link;
+    int ret = rtnl_link_get(n, shaper, &link);
+    return ret ? ret : shaper_bucket(n, link.index, bytes, burst);
+}
+
 int rtnl_limit_delete(struct netlink *n, unsigned index, const char *shaper)
 {
     struct rtnl_link link;

@@ -93,6 +93,7 @@ int cmd_info(struct cli *cli, int argc, char **argv);
 int cmd_dmesg(struct cli *cli, int argc, char **argv);
 int cmd_debug_keys(struct cli *cli, int argc, char **argv);
 int cmd_top(struct cli *cli, int argc, char **argv);
+int cmd_network_rate(struct cli *cli, int argc, char **argv);
 int cmd_network_setup(struct cli *cli, int argc, char **argv);
 int cmd_network_status(struct cli *cli, int argc, char **argv);
 int cmd_vcpu_list(struct cli *cli, int argc, char **argv);

@@ -77,6 +77,9 @@ static const struct cli_command commands[] = {
      false},
     {"network-detach", "[-f] NAME NUMBER|MAC", "take a network interface from a guest",
      "  -f, --force   also when the guest does not let go of it\n", cmd_network_detach, false},
+    {"network-rate", "NAME NUMBER RATE|none", "limit what a network interface sends",
+     "RATE is written as in a configuration: 100Mb/s, 1MB/s@20ms. It changes at once.\n",
+     cmd_network_rate, false},
     {"network-setup", "[-f FILE] [--remove]", "make the bridge that network.conf describes",
      "  -f, --file FILE   instead of /etc/serai/network.conf\n"
      "  -r, --remove      take it away again\n",

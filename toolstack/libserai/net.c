@@ -18,17 +18,6 @@
 
 static const uint8_t backend_mac[6] = {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-// All that attaching needs to know.
-struct attach {
-    struct serai *s;
-    struct netlink *n;
-    struct net_conf conf;
-    struct net_record *r;
-    struct serai_error *err;
-    bool bridge_made;
-    unsigned gateway; // index of gatewaydev
-};
-
 int net_fail(struct netlink *n, struct serai_error *err, int code, const char *fmt, ...)
 {
     char what[256];
@@ -40,16 +29,6 @@ int net_fail(struct netlink *n, struct serai_error *err, int code, const char *f
     if (*why)
         return err_set(err, code, "%s: %s (%s)", what, strerror(-code), why);
     return err_sys(err, code, "%s", what);
-}
-
-bool net_ip_inside(const struct serai_ip *ip, const struct serai_ip *network)
-{
-    if (ip->v6 != network->v6 || ip->prefix < network->prefix)
-        return false;
-    for (unsigned i = 0; i < network->prefix; i++)
-        if ((ip->addr[i / 8] ^ network->addr[i / 8]) & (0x80 >> i % 8))
-            return false;
-    return true;
 }
 
 // ---- undoing -------------------------------------------------------------------------------
@@ -132,183 +111,10 @@ static void net_forget(struct serai *s, struct netlink *n, const struct net_reco
         net_filter_remove();
 }
 
-// ---- addresses -----------------------------------------------------------------------------
-
-// Another interface that has the address (or a network around it), or NULL.
-static const struct net_record *ip_user(const struct net_record *list, size_t count,
-                                        const struct serai_ip *ip)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct serai_vif *v = &list[i].port.vif;
-        for (unsigned k = 0; k < v->nr_ips && v->setup != SERAI_NET_BRIDGE; k++)
-            if (net_ip_inside(ip, &v->ips[k]) || net_ip_inside(&v->ips[k], ip))
-                return &list[i];
-    }
-    return NULL;
-}
-
-static uint32_t ip4_get(const struct serai_ip *ip)
-{
-    return (uint32_t)ip->addr[0] << 24 | (uint32_t)ip->addr[1] << 16 | (uint32_t)ip->addr[2] << 8 |
-           ip->addr[3];
-}
-
-static struct serai_ip ip4_make(uint32_t bits)
-{
-    return (struct serai_ip){.prefix = 32,
-                             .addr = {(uint8_t)(bits >> 24), (uint8_t)(bits >> 16),
-                                      (uint8_t)(bits >> 8), (uint8_t)bits}};
-}
-
-// The first address of the subnet is the control domain's. A guest's follows from its MAC; when
-// that is taken, the next free one.
-static int nat_choose(struct attach *a, const struct net_record *list, size_t count)
-{
-    struct serai_vif *v = &a->r->port.vif;
-    uint32_t base = ip4_get(&a->conf.nat_subnet), hosts = UINT32_MAX >> a->conf.nat_subnet.prefix;
-    uint32_t usable = hosts - 2; // without network, gateway and broadcast; hosts is at least 15
-    uint32_t hash = 0;
-    for (int i = 0; i < 6; i++)
-        hash = hash * 0x9e3779b1 + v->mac[i];
-    for (uint32_t i = 0; i <= count; i++) {
-        v->ips[0] = ip4_make(base + 2 + (hash % usable + i) % usable);
-        if (i < usable && !ip_user(list, count, &v->ips[0])) {
-            v->nr_ips = 1;
-            return 0;
-        }
-    }
-    return err_set(a->err, -ENOSPC, "nat_subnet: no address is free");
-}
-
-static int nat_check(struct attach *a)
-{
-    const struct serai_vif *v = &a->r->port.vif;
-    char text[SERAI_IP_TEXT], net[SERAI_IP_TEXT];
-    const struct serai_ip gateway = ip4_make(ip4_get(&a->conf.nat_subnet) + 1);
-    for (unsigned i = 0; i < v->nr_ips; i++) {
-        const struct serai_ip *ip = &v->ips[i];
-        if (!ip->v6 && (!net_ip_inside(ip, &a->conf.nat_subnet) || net_ip_inside(&gateway, ip)))
-            return err_set(a->err, -EINVAL, "ip: %s is not an address for guests of %s",
-                           serai_ip_format(ip, text), serai_ip_format(&a->conf.nat_subnet, net));
-    }
-    return 0;
-}
-
-// Guests behind translation are told their subnet's prefix (ip=10.83.0.5/16); it is not theirs.
-static void nat_strip(struct serai_vif *v)
-{
-    for (unsigned i = 0; i < v->nr_ips; i++)
-        v->ips[i].prefix = (uint8_t)net_bits(&v->ips[i]);
-}
-
-static int plan_addresses(struct attach *a, const struct net_record *list, size_t count)
-{
-    struct serai_vif *v = &a->r->port.vif;
-    char text[SERAI_IP_TEXT];
-    int ret = 0;
-    if (v->setup == SERAI_NET_NAT) {
-        nat_strip(v);
-        ret = v->nr_ips ? nat_check(a) : nat_choose(a, list, count);
-    } else if (v->setup == SERAI_NET_ROUTE && !v->nr_ips) {
-        return err_set(a->err, -EINVAL, "ip: a routed interface needs its addresses (ip=...)");
-    }
-    for (unsigned i = 0; i < v->nr_ips && !ret && v->setup != SERAI_NET_BRIDGE; i++) {
-        const struct net_record *other = ip_user(list, count, &v->ips[i]);
-        if (other)
-            ret = err_set(a->err, -EEXIST, "ip: %s is in use by domain %u",
-                          serai_ip_format(&v->ips[i], text), other->port.domain);
-    }
-    return ret;
-}
-
-// ---- planning ------------------------------------------------------------------------------
-
-static void plan_defaults(struct attach *a)
-{
-    struct serai_vif *v = &a->r->port.vif;
-    if (v->setup == SERAI_NET_DEFAULT)
-        v->setup = *v->bridge ? SERAI_NET_BRIDGE : a->conf.setup;
-    if (v->setup == SERAI_NET_BRIDGE && !*v->bridge)
-        strcpy(v->bridge, a->conf.bridge);
-    if (v->setup == SERAI_NET_ROUTE && !*v->gatewaydev)
-        strcpy(v->gatewaydev, a->conf.gatewaydev);
-    if (v->setup != SERAI_NET_ROUTE)
-        *v->gatewaydev = '\0';
-    if (v->isolated < 0)
-        v->isolated = a->conf.isolated;
-    if (v->isolated < 0) // who wants guests to meet gives them a bridge
-        v->isolated = v->setup != SERAI_NET_BRIDGE;
-    // A routed guest's addresses are known, and nobody else should use them.
-    if (v->guard == SERAI_GUARD_DEFAULT)
-        v->guard = a->conf.guard;
-    if (v->guard == SERAI_GUARD_DEFAULT)
-        v->guard = v->setup == SERAI_NET_BRIDGE ? SERAI_GUARD_OFF : SERAI_GUARD_IP;
-    if (v->guard == SERAI_GUARD_IP && v->setup == SERAI_NET_BRIDGE && !v->nr_ips)
-        v->guard = SERAI_GUARD_MAC; // all that is known
-}
-
-// Interfaces on one bridge with the same MAC would steal each other's packets.
-static int plan_mac(struct attach *a, const struct net_record *list, size_t count)
-{
-    const struct serai_vif *v = &a->r->port.vif;
-    char text[SERAI_MAC_TEXT];
-    for (size_t i = 0; i < count; i++) {
-        const struct serai_vif *o = &list[i].port.vif;
-        if (v->setup == o->setup && !memcmp(v->mac, o->mac, 6) && !strcmp(v->bridge, o->bridge))
-            return err_set(a->err, -EEXIST, "mac: %s is in use by domain %u",
-                           serai_mac_format(v->mac, text), list[i].port.domain);
-    }
-    return 0;
-}
-
-static int plan_gateway(struct attach *a)
-{
-    struct serai_vif *v = &a->r->port.vif;
-    struct rtnl_link l;
-    unsigned index;
-    if (v->setup != SERAI_NET_ROUTE)
-        return 0;
-    int ret;
-    if (*v->gatewaydev) {
-        ret = rtnl_link_get(a->n, v->gatewaydev, &l);
-        if (ret == -ENODEV)
-            return err_set(a->err, -ENOENT, "gatewaydev: there is no interface \"%s\"",
-                           v->gatewaydev);
-    } else {
-        ret = rtnl_route_default(a->n, net_family(&v->ips[0]), &index);
-        if (ret == -ENETUNREACH)
-            return err_set(a->err, ret, "gatewaydev: not given, and there is no default route");
-        if (!ret)
-            ret = rtnl_link_get_index(a->n, index, &l);
-    }
-    if (ret)
-        return net_fail(a->n, a->err, ret, "cannot look up the gateway's interface");
-    strcpy(v->gatewaydev, l.name);
-    a->gateway = l.index;
-    return 0;
-}
-
-static int plan(struct attach *a)
-{
-    struct net_record *list;
-    size_t count;
-    int ret = net_record_list(a->s, &list, &count, a->err);
-    if (ret)
-        return ret;
-    plan_defaults(a);
-    ret = plan_addresses(a, list, count);
-    if (!ret)
-        ret = plan_mac(a, list, count);
-    if (!ret)
-        ret = plan_gateway(a);
-    free(list);
-    return ret;
-}
-
 // ---- connecting ----------------------------------------------------------------------------
 
 // Says what failed; that the interface has gone is the likely reason behind several errors.
-static int link_fail(struct attach *a, int code, const char *what)
+static int link_fail(struct net_attach *a, int code, const char *what)
 {
     struct rtnl_link l;
     const char *name = a->r->port.device;
@@ -318,7 +124,7 @@ static int link_fail(struct attach *a, int code, const char *what)
 }
 
 // Name, MTU and MAC; the interface is down.
-static int link_prepare(struct attach *a, const struct rtnl_link *bridge)
+static int link_prepare(struct net_attach *a, const struct rtnl_link *bridge)
 {
     struct net_record *r = a->r;
     struct serai_vif *v = &r->port.vif;
@@ -345,7 +151,7 @@ static int link_prepare(struct attach *a, const struct rtnl_link *bridge)
     return 0;
 }
 
-static int connect_bridge(struct attach *a)
+static int connect_bridge(struct net_attach *a)
 {
     struct net_record *r = a->r;
     struct rtnl_link bridge;
@@ -363,7 +169,7 @@ static int connect_bridge(struct attach *a)
     return ret ? link_fail(a, ret, "add it to the bridge") : 0;
 }
 
-static int forwarding_on(struct attach *a, bool v6)
+static int forwarding_on(struct net_attach *a, bool v6)
 {
     const char *family = v6 ? "ipv6" : "ipv4";
     int on = 0, ra = 0, ret = rtnl_conf_get(family, "all", "forwarding", &on);
@@ -380,14 +186,14 @@ static int forwarding_on(struct attach *a, bool v6)
 
 // The address under which guests find the control domain: the gateway interface's, or the first
 // one of the private network.
-static int connect_gateway_address(struct attach *a)
+static int connect_gateway_address(struct net_attach *a)
 {
     struct serai_ip ip = {0};
     struct rtnl_address *list;
     size_t count;
     int ret;
     if (a->r->port.vif.setup == SERAI_NET_NAT) {
-        ip = ip4_make(ip4_get(&a->conf.nat_subnet) + 1);
+        ip = net_ip4_make(net_ip4_get(&a->conf.nat_subnet) + 1);
     } else {
         ret = rtnl_address_list(a->n, &list, &count);
         if (ret)
@@ -406,7 +212,7 @@ static int connect_gateway_address(struct attach *a)
     return ret ? link_fail(a, ret, "give it the gateway's address") : 0;
 }
 
-static int connect_routes(struct attach *a)
+static int connect_routes(struct net_attach *a)
 {
     const struct net_record *r = a->r;
     const struct serai_vif *v = &r->port.vif;
@@ -431,7 +237,7 @@ static int connect_routes(struct attach *a)
     return 0;
 }
 
-static int connect_routed(struct attach *a)
+static int connect_routed(struct net_attach *a)
 {
     const struct net_record *r = a->r;
     const struct serai_vif *v = &r->port.vif;
@@ -452,18 +258,19 @@ static int connect_routed(struct attach *a)
     return ret ? ret : connect_routes(a);
 }
 
-static int connect_limit(struct attach *a)
+static int connect_limit(struct net_attach *a)
 {
     struct net_record *r = a->r;
     const struct serai_vif *v = &r->port.vif;
     char shaper[SERAI_IFNAME_SIZE];
     uint64_t burst;
+    r->port.rate_by_netback = false;
     if (!v->rate_bytes)
         return 0;
     if (__builtin_mul_overflow(v->rate_bytes, (uint64_t)v->rate_usec, &burst))
         burst = UINT64_MAX;
     shaper_name(r, shaper);
-    rtnl_limit_delete(a->n, 0, shaper); // of a guest of that number that nobody detached
+    rtnl_limit_delete(a->n, r->index, shaper); // of a guest of that number that nobody detached
     int ret = rtnl_limit_add(a->n, r->index, shaper, v->rate_bytes, burst / 1000000);
     if (ret == -EOPNOTSUPP || ret == -ENOENT) {
         serai_note(a->s, SERAI_LOG_WARNING,
@@ -476,7 +283,7 @@ static int connect_limit(struct attach *a)
     return ret ? link_fail(a, ret, "limit its rate") : 0;
 }
 
-static int attach_connect(struct attach *a)
+static int attach_connect(struct net_attach *a)
 {
     struct net_record *r = a->r;
     r->shaped = r->port.vif.rate_bytes;
@@ -489,6 +296,7 @@ static int attach_connect(struct attach *a)
         ret = connect_limit(a);
     if (!ret && r->port.vif.setup == SERAI_NET_BRIDGE && (ret = rtnl_link_up(a->n, r->index, true)))
         ret = link_fail(a, ret, "set it up");
+    r->done = !ret;
     if (!ret)
         ret = net_record_write(a->s, r, a->err); // with what was found out
     return ret;
@@ -496,12 +304,10 @@ static int attach_connect(struct attach *a)
 
 // ---- the interface of the library ----------------------------------------------------------
 
-static int attach_find(struct attach *a, const struct serai_vif *vif, const char *device)
+static int attach_find(struct net_attach *a, const struct serai_vif *vif, const char *device)
 {
     struct net_record *r = a->r;
     struct rtnl_link l;
-    if (vif->devid < 0 || !vif->has_mac)
-        return err_set(a->err, -EINVAL, "vif: has no devid or no MAC");
     if (device)
         snprintf(r->created, sizeof(r->created), "%s", device);
     else
@@ -522,47 +328,97 @@ static int attach_find(struct attach *a, const struct serai_vif *vif, const char
     return 0;
 }
 
+// An interface of that number that is attached is an error. One that was attached to a domain which
+// is gone, or half-way by somebody who died, is taken back: whoever writes a record and lives
+// holds the lock.
+static int attach_clear(struct net_attach *a, unsigned devid)
+{
+    struct net_record old;
+    struct rtnl_link l;
+    uint32_t domain = a->r->port.domain;
+    if (net_record_read(a->s, domain, devid, &old, NULL))
+        return 0; // a damaged one will be written over
+    if (old.done && !rtnl_link_get_index(a->n, old.index, &l) && !strcmp(l.name, old.port.device))
+        return err_set(a->err, -EEXIST, "interface %u of domain %u is attached already", devid,
+                       domain);
+    net_forget(a->s, a->n, &old);
+    return 0;
+}
+
+static int attach_clear_first(struct net_attach *a, unsigned devid)
+{
+    FD_AUTO lock = net_lock(a->s, a->err);
+    return lock < 0 ? lock : attach_clear(a, devid);
+}
+
+static int attach_begin(struct net_attach *a, const struct serai_vif *vif)
+{
+    int ret = net_conf_load(a->s, &a->conf, a->err);
+    if (ret)
+        return ret;
+    if (vif->devid < 0 || !vif->has_mac)
+        return err_set(a->err, -EINVAL, "vif: has no devid or no MAC");
+    ret = netlink_open(&a->n, NETLINK_ROUTE);
+    return ret ? err_sys(a->err, ret, "cannot open a netlink socket") : 0;
+}
+
+static int attach_locked(struct net_attach *a, unsigned devid)
+{
+    FD_AUTO lock = net_lock(a->s, a->err);
+    if (lock < 0)
+        return lock;
+    int ret = attach_clear(a, devid); // again: others may have been here meanwhile
+    if (!ret)
+        ret = net_plan(a);
+    if (ret)
+        return ret;
+    ret = attach_connect(a);
+    if (!ret)
+        return 0;
+    net_forget(a->s, a->n, a->r);
+    struct rtnl_link bridge;
+    if (a->bridge_made && !rtnl_link_get(a->n, a->r->port.vif.bridge, &bridge))
+        rtnl_link_delete(a->n, bridge.index);
+    return ret;
+}
+
 int serai_net_attach(struct serai *s, uint32_t domain, const struct serai_vif *vif,
                      const char *device, struct serai_net_port *out, struct serai_error *err)
 {
-    NETLINK_AUTO n = NULL;
-    struct net_record r = {.port = {.domain = domain}}, old;
-    struct attach a = {.s = s, .r = &r, .err = err};
-    int ret = net_conf_load(s, &a.conf, err);
-    if (!ret && (ret = netlink_open(&n, NETLINK_ROUTE)))
-        ret = err_sys(err, ret, "cannot open a netlink socket");
-    a.n = n;
+    struct net_record r = {.port = {.domain = domain}};
+    struct net_attach a = {.s = s, .r = &r, .err = err};
+    int ret = attach_begin(&a, vif);
+    if (!ret)
+        ret = attach_clear_first(&a, (unsigned)vif->devid); // which may give the name back
     if (!ret)
         ret = attach_find(&a, vif, device); // not under the lock: it may take a while
+    if (!ret)
+        ret = attach_locked(&a, (unsigned)vif->devid);
+    netlink_close(a.n);
     if (ret)
         return ret;
-    FD_AUTO lock = net_lock(s, err);
-    if (lock < 0)
-        return lock;
-    if (!net_record_read(s, domain, (unsigned)vif->devid, &old, NULL)) {
-        if (old.index == r.index)
-            return err_set(err, -EEXIST, "interface %d of domain %u is attached already",
-                           vif->devid, domain);
-        net_forget(s, n, &old); // of a domain with the same number that nobody detached
-    }
-    ret = plan(&a);
-    if (ret)
-        return ret;
-    ret = attach_connect(&a);
-    if (ret) {
-        net_forget(s, n, &r);
-        struct rtnl_link bridge;
-        if (a.bridge_made && !rtnl_link_get(n, r.port.vif.bridge, &bridge))
-            rtnl_link_delete(n, bridge.index);
-        return ret;
-    }
     r.port.present = r.port.up = true;
     if (out)
         *out = r.port;
     return 0;
 }
 
-static int detach_some(struct serai *s, uint32_t domain, int devid, struct serai_error *err)
+// Which records are to be detached.
+struct detach {
+    uint32_t domain;
+    int devid;                 // -1: all of the domain
+    serai_net_alive_fn *alive; // not NULL: those of domains that do not live, instead
+    void *ctx;
+};
+
+static bool detach_wanted(const struct detach *d, const struct net_record *r)
+{
+    if (d->alive)
+        return !d->alive(d->ctx, r->port.domain);
+    return r->port.domain == d->domain && (d->devid < 0 || r->port.vif.devid == d->devid);
+}
+
+static int detach_some(struct serai *s, const struct detach *d, struct serai_error *err)
 {
     NETLINK_AUTO n = NULL;
     struct net_record *list;
@@ -574,7 +430,7 @@ static int detach_some(struct serai *s, uint32_t domain, int devid, struct serai
     if (ret)
         return ret;
     for (size_t i = 0; i < count && !ret; i++) {
-        if (list[i].port.domain != domain || (devid >= 0 && list[i].port.vif.devid != devid))
+        if (!detach_wanted(d, &list[i]))
             continue;
         if (!n && (ret = netlink_open(&n, NETLINK_ROUTE)))
             ret = err_sys(err, ret, "cannot open a netlink socket");
@@ -587,10 +443,69 @@ static int detach_some(struct serai *s, uint32_t domain, int devid, struct serai
 
 int serai_net_detach(struct serai *s, uint32_t domain, unsigned devid, struct serai_error *err)
 {
-    return devid > SERAI_VIF_DEVID_MAX ? 0 : detach_some(s, domain, (int)devid, err);
+    const struct detach one = {.domain = domain, .devid = (int)devid};
+    return devid > SERAI_VIF_DEVID_MAX ? 0 : detach_some(s, &one, err);
 }
 
 int serai_net_detach_all(struct serai *s, uint32_t domain, struct serai_error *err)
 {
-    return detach_some(s, domain, -1, err);
+    const struct detach all = {.domain = domain, .devid = -1};
+    return detach_some(s, &all, err);
+}
+
+int serai_net_sweep(struct serai *s, serai_net_alive_fn *alive, void *ctx, struct serai_error *err)
+{
+    const struct detach dead = {.alive = alive, .ctx = ctx};
+    return detach_some(s, &dead, err);
+}
+
+// The interface is there and has a record: another limit for it.
+static int set_rate(struct net_attach *a)
+{
+    struct net_record *r = a->r;
+    const struct serai_vif *v = &r->port.vif;
+    char shaper[SERAI_IFNAME_SIZE];
+    uint64_t burst;
+    int ret = -ENODEV;
+    shaper_name(r, shaper);
+    if (__builtin_mul_overflow(v->rate_bytes, (uint64_t)v->rate_usec, &burst))
+        burst = UINT64_MAX;
+    if (r->shaped && v->rate_bytes && !r->port.rate_by_netback)
+        ret = rtnl_limit_change(a->n, shaper, v->rate_bytes, burst / 1000000);
+    else if (!v->rate_bytes)
+        rtnl_limit_delete(a->n, r->index, shaper);
+    r->shaped = v->rate_bytes;
+    // Written before something is made that somebody may have to take away.
+    int written = net_record_write(a->s, r, a->err);
+    if (written || !ret)
+        return written;
+    ret = connect_limit(a);
+    return ret ? ret : net_record_write(a->s, r, a->err);
+}
+
+int serai_net_set_rate(struct serai *s, uint32_t domain, unsigned devid, uint64_t rate_bytes,
+                       uint32_t rate_usec, struct serai_net_port *out, struct serai_error *err)
+{
+    NETLINK_AUTO n = NULL;
+    struct net_record r;
+    struct rtnl_link l;
+    FD_AUTO lock = net_lock(s, err);
+    if (lock < 0)
+        return lock;
+    int ret = net_record_read(s, domain, devid, &r, err);
+    if (ret == -ENOENT)
+        return err_set(err, ret, "domain %u has no interface %u that is attached", domain, devid);
+    if (!ret && (ret = netlink_open(&n, NETLINK_ROUTE)))
+        ret = err_sys(err, ret, "cannot open a netlink socket");
+    if (ret)
+        return ret;
+    struct net_attach a = {.s = s, .n = n, .r = &r, .err = err};
+    if (rtnl_link_get_index(n, r.index, &l))
+        return link_fail(&a, -ENODEV, "limit its rate");
+    r.port.vif.rate_bytes = rate_bytes;
+    r.port.vif.rate_usec = rate_usec;
+    ret = set_rate(&a);
+    if (!ret && out)
+        *out = r.port;
+    return ret;
 }

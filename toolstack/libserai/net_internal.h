@@ -58,6 +58,7 @@ struct net_record {
     unsigned old_mtu;
     uint8_t old_mac[6];
     bool shaped;
+    bool done; // attaching came to its end
 };
 // Serialises all work on networks: a descriptor to close, or -errno.
 int net_lock(struct serai *s, struct serai_error *err);
@@ -69,6 +70,26 @@ void net_record_remove(struct serai *s, const struct net_record *r);
 // All, by domain and devid; unreadable ones are told to the log and left out. free() *list.
 int net_record_list(struct serai *s, struct net_record **list, size_t *count,
                     struct serai_error *err);
+
+// ---- planning (net_plan.c) ------------------------------------------------------------------
+
+// All that attaching needs to know.
+struct net_attach {
+    struct serai *s;
+    struct netlink *n;
+    struct net_conf conf;
+    struct net_record *r;
+    struct serai_error *err;
+    bool bridge_made;
+    unsigned gateway; // index of gatewaydev
+};
+
+// Fills in all defaults of a->r->port.vif, chooses or checks addresses. -EEXIST, -ENOENT, -EINVAL,
+// ... with a text.
+int net_plan(struct net_attach *a);
+// An IPv4 address as a number, and back.
+uint32_t net_ip4_get(const struct serai_ip *ip);
+struct serai_ip net_ip4_make(uint32_t bits);
 
 // ---- packet filter (net_filter.c) ----------------------------------------------------------
 

@@ -57,7 +57,8 @@ int net_record_write(struct serai *s, const struct net_record *r, struct serai_e
     if (!vif)
         return err_set(err, -ENOMEM, "out of memory");
     buf_printf(&b, "domain = %u\nindex = %u\nold_mtu = %u\n", r->port.domain, r->index, r->old_mtu);
-    buf_printf(&b, "shaped = %d\nrate_by_netback = %d\n", r->shaped, r->port.rate_by_netback);
+    buf_printf(&b, "shaped = %d\nrate_by_netback = %d\ndone = %d\n", r->shaped,
+               r->port.rate_by_netback, r->done);
     write_text(&b, "device", r->port.device);
     write_text(&b, "created", r->created);
     write_text(&b, "old_mac", serai_mac_format(r->old_mac, mac));
@@ -81,7 +82,7 @@ static int read_name(const struct cfg *c, const char *key, char *out, struct cfg
 static int record_parse(const struct cfg *c, struct net_record *r)
 {
     struct cfg_error err;
-    int64_t domain = -1, index = 0, mtu = 0, shaped = 0, netback = 0;
+    int64_t domain = -1, index = 0, mtu = 0, shaped = 0, netback = 0, done = 0;
     const char *vif = "", *mac = "";
     unsigned b[6];
     *r = (struct net_record){0};
@@ -90,8 +91,9 @@ static int record_parse(const struct cfg *c, struct net_record *r)
         cfg_get_number(c, "old_mtu", 0, 65536, &mtu, &err) ||
         cfg_get_number(c, "shaped", 0, 1, &shaped, &err) ||
         cfg_get_number(c, "rate_by_netback", 0, 1, &netback, &err) ||
-        cfg_get_string(c, "vif", &vif, &err) || cfg_get_string(c, "old_mac", &mac, &err) ||
-        read_name(c, "device", r->port.device, &err) || read_name(c, "created", r->created, &err) ||
+        cfg_get_number(c, "done", 0, 1, &done, &err) || cfg_get_string(c, "vif", &vif, &err) ||
+        cfg_get_string(c, "old_mac", &mac, &err) || read_name(c, "device", r->port.device, &err) ||
+        read_name(c, "created", r->created, &err) ||
         serai_vif_parse(NULL, vif, &r->port.vif, NULL) || r->port.vif.devid < 0)
         return -EINVAL;
     // Read here because it may be an address that no guest may have: the backend's.
@@ -104,6 +106,7 @@ static int record_parse(const struct cfg *c, struct net_record *r)
     r->index = (unsigned)index;
     r->old_mtu = (unsigned)mtu;
     r->shaped = shaped;
+    r->done = done;
     return 0;
 }
 

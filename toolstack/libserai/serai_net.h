@@ -87,6 +87,9 @@ int serai_vif_complete(struct serai_vif *list, size_t count, const uint8_t uuid[
 // The value of netback's node `rate`: "bytes,microseconds". -EINVAL when no rate is set.
 int serai_vif_rate_node(const struct serai_vif *vif, char *text, size_t size);
 
+// "10Mb/s", "1MB/s@20ms", as the key `rate` has it; "none" and "0" give 0 bytes.
+int serai_rate_parse(const char *text, uint64_t *bytes, uint32_t *usec, struct serai_error *err);
+
 // Six pairs of hexadecimal digits with colons. -EINVAL also for addresses that no guest may
 // have: zero, multicast, fe:ff:ff:ff:ff:ff (the backend's).
 int serai_mac_parse(const char *text, uint8_t mac[6], struct serai_error *err);
@@ -129,6 +132,18 @@ int serai_net_attach(struct serai *s, uint32_t domain, const struct serai_vif *v
 int serai_net_detach(struct serai *s, uint32_t domain, unsigned devid, struct serai_error *err);
 // Everything of one domain.
 int serai_net_detach_all(struct serai *s, uint32_t domain, struct serai_error *err);
+// Another limit of what it sends, at once; 0 bytes: none. -ENOENT when it is not attached.
+// *out may be NULL.
+int serai_net_set_rate(struct serai *s, uint32_t domain, unsigned devid, uint64_t rate_bytes,
+                       uint32_t rate_usec, struct serai_net_port *out, struct serai_error *err);
+// The same for a running guest, which has the new limit when it is made again, too (vif_rate.c;
+// needs the hypervisor and xenstore).
+int serai_vif_set_rate(struct serai *s, uint32_t domain, unsigned devid, uint64_t rate_bytes,
+                       uint32_t rate_usec, struct serai_error *err);
+// Detaches what belongs to domains of which `alive` says no: it is asked after their interfaces
+// were found, so that one which is just being made is not taken for a dead one's.
+typedef bool serai_net_alive_fn(void *ctx, uint32_t domain);
+int serai_net_sweep(struct serai *s, serai_net_alive_fn *alive, void *ctx, struct serai_error *err);
 // All attached interfaces, by domain and devid. Release *list with free().
 int serai_net_list(struct serai *s, struct serai_net_port **list, size_t *count,
                    struct serai_error *err);

@@ -183,28 +183,41 @@ static bool rate_parse(const char *text, const char **end, uint64_t *bytes)
     return true;
 }
 
-static int key_rate(struct vif_parse *p, const char *key, const char *value)
+static int rate_fail(struct serai_error *err, const char *text, const char *why)
+{
+    return err_set(err, -EINVAL, "rate: \"%.60s\" %s", text, why);
+}
+
+int serai_rate_parse(const char *value, uint64_t *bytes, uint32_t *usec, struct serai_error *err)
 {
     const char *text;
-    uint64_t bytes, usec = RATE_USEC_DEFAULT, burst;
-    if (!rate_parse(value, &text, &bytes) || (*text && *text != '@'))
-        return vif_fail(p, key, value,
-                        "is no rate like 10Mb/s, 250KB/s or 1MB/s@20ms (G, M, K; B bytes, b bits)");
+    uint64_t n = RATE_USEC_DEFAULT, burst;
+    unsigned unit = 1;
+    *bytes = 0;
+    *usec = 0;
+    if (!strcmp(value, "none") || !strcmp(value, "0"))
+        return 0;
+    if (!rate_parse(value, &text, bytes) || (*text && *text != '@'))
+        return rate_fail(
+            err, value, "is no rate like 10Mb/s, 250KB/s or 1MB/s@20ms (G, M, K; B bytes, b bits)");
     if (*text) {
-        uint64_t n;
         bool good = parse_number(text + 1, &text, &n);
-        unsigned unit = usec_unit(text);
+        unit = usec_unit(text);
         if (!good || !unit || !n || n > UINT32_MAX / unit)
-            return vif_fail(p, key, value, "has no interval like 50ms after @ (us, ms, s)");
-        usec = n * unit;
+            return rate_fail(err, value, "has no interval like 50ms after @ (us, ms, s)");
     }
-    if (__builtin_mul_overflow(bytes, usec, &burst))
-        return vif_fail(p, key, value, "is too much");
+    *usec = (uint32_t)n * unit;
+    if (__builtin_mul_overflow(*bytes, (uint64_t)*usec, &burst))
+        return rate_fail(err, value, "is too much");
     if (burst < USEC_PER_SEC)
-        return vif_fail(p, key, value, "is less than a byte in each interval");
-    p->vif->rate_bytes = bytes;
-    p->vif->rate_usec = (uint32_t)usec;
+        return rate_fail(err, value, "is less than a byte in each interval");
     return 0;
+}
+
+static int key_rate(struct vif_parse *p, const char *key, const char *value)
+{
+    (void)key;
+    return serai_rate_parse(value, &p->vif->rate_bytes, &p->vif->rate_usec, p->err);
 }
 
 int serai_vif_rate_node(const struct serai_vif *vif, char *text, size_t size)

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What an interface is to be like when network.conf, the other interfaces and the kernel's routes
+// have been asked. Nothing is changed here.
+#include "net_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool net_ip_inside(const struct serai_ip *ip, const struct serai_ip *network)
+{
+    if (ip->v6 != network->v6 || ip->prefix < network->prefix)
+        return false;
+    for (unsigned i = 0; i < network->prefix; i++)
+        if ((ip->addr[i / 8] ^ network->addr[i / 8]) & (0x80 >> i % 8))
+            return false;
+    return true;
+}
+
+uint32_t net_ip4_get(const struct serai_ip *ip)
+{
+    return (uint32_t)ip->addr[0] << 24 | (uint32_t)ip->addr[1] << 16 | (uint32_t)ip->addr[2] << 8 |
+           ip->addr[3];
+}
+
+struct serai_ip net_ip4_make(uint32_t bits)
+{
+    return (struct serai_ip){.prefix = 32,
+                             .addr = {(uint8_t)(bits >> 24), (uint8_t)(bits >> 16),
+                                      (uint8_t)(bits >> 8), (uint8_t)bits}};
+}
+
+// ---- addresses -----------------------------------------------------------------------------
+
+// Another interface that has the address (or a network around it), or NULL.
+static const struct net_record *ip_user(const struct net_record *list, size_t count,
+                                        const struct serai_ip *ip)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct serai_vif *v = &list[i].port.vif;
+        for (unsigned k = 0; k < v->nr_ips && v->setup != SERAI_NET_BRIDGE; k++)
+            if (net_ip_inside(ip, &v->ips[k]) || net_ip_inside(&v->ips[k], ip))
+                return &list[i];
+    }
+    return NULL;
+}
+
+// The first address of the subnet is the control domain's. A guest's follows from its MAC; when
+// that is taken, the next free one.
+static int nat_choose(struct net_attach *a, const struct net_record *list, size_t count)
+{
+    struct serai_vif *v = &a->r->port.vif;
+    uint32_t base = net_ip4_get(&a->conf.nat_subnet),
+             hosts = UINT32_MAX >> a->conf.nat_subnet.prefix;
+    uint32_t usable = hosts - 2; // without network, gateway and broadcast; hosts is at least 15
+    uint32_t hash = 0;
+    for (int i = 0; i < 6; i++)
+        hash = hash * 0x9e3779b1 + v->mac[i];
+    for (uint32_t i = 0; i <= count; i++) {
+        v->ips[0] = net_ip4_make(base + 2 + (hash % usable + i) % usable);
+        if (i < usable && !ip_user(list, count, &v->ips[0])) {
+            v->nr_ips = 1;
+            return 0;
+        }
+    }
+    return err_set(a->err, -ENOSPC, "nat_subnet: no address is free");
+}
+
+static int nat_check(struct net_attach *a)
+{
+    const struct serai_vif *v = &a->r->port.vif;
+    char text[SERAI_IP_TEXT], net[SERAI_IP_TEXT];
+    const struct serai_ip gateway = net_ip4_make(net_ip4_get(&a->conf.nat_subnet) + 1);
+    for (unsigned i = 0; i < v->nr_ips; i++) {
+        const struct serai_ip *ip = &v->ips[i];
+        if (!ip->v6 && (!net_ip_inside(ip, &a->conf.nat_subnet) || net_ip_inside(&gateway, ip)))
+            return err_set(a->err, -EINVAL, "ip: %s is not an address for guests of %s",
+                           serai_ip_format(ip, text), serai_ip_format(&a->conf.nat_subnet, net));
+    }
+    return 0;
+}
+
+// Guests behind translation are told their subnet's prefix (ip=10.83.0.5/16); it is not theirs.
+static void nat_strip(struct serai_vif *v)
+{
+    for (unsigned i = 0; i < v->nr_ips; i++)
+        v->ips[i].prefix = (uint8_t)net_bits(&v->ips[i]);
+}
+
+static int plan_addresses(struct net_attach *a, const struct net_record *list, size_t count)
+{
+    struct serai_vif *v = &a->r->port.vif;
+    char text[SERAI_IP_TEXT];
+    int ret = 0;
+    if (v->setup == SERAI_NET_NAT) {
+        nat_strip(v);
+        ret = v->nr_ips ? nat_check(a) : nat_choose(a, list, count);
+    } else if (v->setup == SERAI_NET_ROUTE && !v->nr_ips) {
+        return err_set(a->err, -EINVAL, "ip: a routed interface needs its addresses (ip=...)");
+    }
+    for (unsigned i = 0; i < v->nr_ips && !ret && v->setup != SERAI_NET_BRIDGE; i++) {
+        const struct net_record *other = ip_user(list, count, &v->ips[i]);
+        if (other)
+            ret = err_set(a->err, -EEXIST, "ip: %s is in use by domain %u",
+                          serai_ip_format(&v->ips[i], text), other->port.domain);
+    }
+    return ret;
+}
+
+// ---- planning ------------------------------------------------------------------------------
+
+static void plan_defaults(struct net_attach *a)
+{
+    struct serai_vif *v = &a->r->port.vif;
+    if (v->setup == SERAI_NET_DEFAULT)
+        v->setup = *v->bridge ? SERAI_NET_BRIDGE : a->conf.setup;
+    if (v->setup == SERAI_NET_BRIDGE && !*v->bridge)
+        strcpy(v->bridge, a->conf.bridge);
+    if (v->setup == SERAI_NET_ROUTE && !*v->gatewaydev)
+        strcpy(v->gatewaydev, a->conf.gatewaydev);
+    if (v->setup != SERAI_NET_ROUTE)
+        *v->gatewaydev = '\0';
+    if (v->isolated < 0)
+        v->isolated = a->conf.isolated;
+    if (v->isolated < 0) // who wants guests to meet gives them a bridge
+        v->isolated = v->setup != SERAI_NET_BRIDGE;
+    // A routed guest's addresses are known, and nobody else should use them.
+    if (v->guard == SERAI_GUARD_DEFAULT)
+        v->guard = a->conf.guard;
+    if (v->guard == SERAI_GUARD_DEFAULT)
+        v->guard = v->setup == SERAI_NET_BRIDGE ? SERAI_GUARD_OFF : SERAI_GUARD_IP;
+    if (v->guard == SERAI_GUARD_IP && v->setup == SERAI_NET_BRIDGE && !v->nr_ips)
+        v->guard = SERAI_GUARD_MAC; // all that is known
+}
+
+// Interfaces on one bridge with the same MAC would steal each other's packets.
+static int plan_mac(struct net_attach *a, const struct net_record *list, size_t count)
+{
+    const struct serai_vif *v = &a->r->port.vif;
+    char text[SERAI_MAC_TEXT];
+    for (size_t i = 0; i < count; i++) {
+        const struct serai_vif *o = &list[i].port.vif;
+        if (v->setup == o->setup && !memcmp(v->mac, o->mac, 6) && !strcmp(v->bridge, o->bridge))
+            return err_set(a->err, -EEXIST, "mac: %s is in use by domain %u",
+                           serai_mac_format(v->mac, text), list[i].port.domain);
+    }
+    return 0;
+}
+
+static int plan_gateway(struct net_attach *a)
+{
+    struct serai_vif *v = &a->r->port.vif;
+    struct rtnl_link l;
+    unsigned index;
+    if (v->setup != SERAI_NET_ROUTE)
+        return 0;
+    int ret;
+    if (*v->gatewaydev) {
+        ret = rtnl_link_get(a->n, v->gatewaydev, &l);
+        if (ret == -ENODEV)
+            return err_set(a->err, -ENOENT, "gatewaydev: there is no interface \"%s\"",
+                           v->gatewaydev);
+    } else {
+        ret = rtnl_route_default(a->n, net_family(&v->ips[0]), &index);
+        if (ret == -ENETUNREACH)
+            return err_set(a->err, ret, "gatewaydev: not given, and there is no default route");
+        if (!ret)
+            ret = rtnl_link_get_index(a->n, index, &l);
+    }
+    if (ret)
+        return net_fail(a->n, a->err, ret, "cannot look up the gateway's interface");
+    strcpy(v->gatewaydev, l.name);
+    a->gateway = l.index;
+    return 0;
+}
+
+int net_plan(struct net_attach *a)
+{
+    struct net_record *list;
+    size_t count;
+    int ret = net_record_list(a->s, &list, &count, a->err);
+    if (ret)
+        return ret;
+    plan_defaults(a);
+    ret = plan_addresses(a, list, count);
+    if (!ret)
+        ret = plan_mac(a, list, count);
+    if (!ret)
+        ret = plan_gateway(a);
+    free(list);
+    return ret;
+}
