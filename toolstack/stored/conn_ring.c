@@ -197,6 +197,25 @@ int rings_connect(void *arg, struct domain *dom)
     return 0;
 }
 
+int rings_rebind(void *arg, struct domain *dom)
+{
+    const struct stored *d = arg;
+    struct ring_conn *rc = ring_of(dom->conn);
+    if (d->store.loading || !rc->port)
+        return 0;
+    xen_unbind(rc->daemon->xen, rc->port);
+    rc->port = 0;
+    int port = ring_bind(rc, dom->port, 1);
+    if (port < 0) {
+        log_warn("domain %u: cannot bind its port again: %s", dom->id, strerror(-port));
+        return -EINVAL;
+    }
+    rc->port = (unsigned)port;
+    rc->ring.notify = true;
+    turn_queue(&rc->daemon->turns, &rc->turn);
+    return 0;
+}
+
 void rings_disconnect(void *arg, struct conn *c)
 {
     const struct stored *d = arg;

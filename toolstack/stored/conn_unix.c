@@ -8,6 +8,7 @@
 #include "mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct unix_conn {
 struct unix_listener {
     struct stored *daemon;
     int fd;
+    int spare; // given up for a moment to turn away a client when there are no descriptors left
 };
 
 static void unix_free(struct unix_conn *u)
@@ -204,8 +206,15 @@ static void sockets_on_connect(void *arg, uint32_t events)
     struct unix_listener *l = arg;
     (void)events;
     int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0)
+    if (fd >= 0) {
         unix_accept(l->daemon, fd);
+    } else if (errno == EMFILE || errno == ENFILE) {
+        close(l->spare);
+        fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+            close(fd);
+        l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
 }
 
 // Bound beside its place and renamed there, so that a client finds the old one or the new one.
@@ -253,6 +262,7 @@ int sockets_listen(struct stored *d, const char *path)
 {
     struct unix_listener *l = mem_alloc(sizeof(*l)); // for as long as the process lives
     l->daemon = d;
+    l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int ret = l->fd < 0 ? -errno : sockets_bind(l->fd, path);
     if (!ret)
@@ -262,6 +272,8 @@ int sockets_listen(struct stored *d, const char *path)
     if (ret) {
         if (l->fd >= 0)
             close(l->fd);
+        if (l->spare >= 0)
+            close(l->spare);
         free(l);
     }
     return ret;

@@ -76,8 +76,10 @@ int domain_introduce_apply(struct store *s, unsigned id, uint64_t mfn, uint32_t 
     if (!d)
         return -EINVAL;
     if (d->introduced && d->conn && d->mfn == mfn && d->port == port) {
-        watch_fire_special(s, SPECIAL_INTRODUCE); // told twice
-        return 0;
+        int ret = s->host && s->host->rebind ? s->host->rebind(s->host_arg, d) : 0;
+        if (!ret)
+            watch_fire_special(s, SPECIAL_INTRODUCE);
+        return ret;
     }
     // Introduced again: the guest starts anew on another ring or port.
     domain_disconnect(s, d);

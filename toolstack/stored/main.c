@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -58,6 +59,7 @@ static void host_wake(void *arg, struct conn *c)
 
 static const struct store_host store_hooks = {.record = host_record,
                                               .connect = rings_connect,
+                                              .rebind = rings_rebind,
                                               .disconnect = rings_disconnect,
                                               .exists = host_exists,
                                               .wake = host_wake,
@@ -202,6 +204,17 @@ static int start(struct stored *d, const struct options *o)
     return 0;
 }
 
+// As many clients as the system lets us have.
+static void more_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit))
+        log_warn("cannot raise the number of descriptors: %s", strerror(errno));
+}
+
 static void print_usage(FILE *to)
 {
     fprintf(to, "usage: stored [--socket PATH|@NAME]... [--state-dir DIR] [--pid-file FILE]\n"
@@ -292,6 +305,7 @@ int main(int argc, char **argv)
     if (!o.socket_count)
         o.sockets[o.socket_count++] = STORED_SOCKET;
     signal(SIGPIPE, SIG_IGN);
+    more_descriptors();
 
     struct stored *d = mem_alloc(sizeof(*d));
     d->state_dir = o.state_dir;

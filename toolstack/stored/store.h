@@ -34,6 +34,8 @@ struct store_host {
     int (*record)(void *arg, const struct record *r);
     // Connects to the ring of d (d->mfn, d->port) and sets d->conn. 0 or -errno.
     int (*connect)(void *arg, struct domain *d);
+    // The guest has made its port anew, the ring is the same. 0 or -errno.
+    int (*rebind)(void *arg, struct domain *d);
     // Lets go of a ring and frees its connection, with conn_close().
     void (*disconnect)(void *arg, struct conn *c);
     // Whether the hypervisor still has the domain, alive or shut down but not dying.

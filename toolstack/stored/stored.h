@@ -35,6 +35,7 @@ void sockets_close(struct stored *d);
 // conn_ring.c
 // The hooks of struct store_host.
 int rings_connect(void *arg, struct domain *dom);
+int rings_rebind(void *arg, struct domain *dom);
 void rings_disconnect(void *arg, struct conn *c);
 void rings_throttle(void *arg, unsigned domid);
 void rings_wake(struct stored *d, struct conn *c);
