@@ -111,6 +111,21 @@ static void seed_kernels(void)
     free(k.data);
 }
 
+static void seed_vif(void)
+{
+    static const char *const texts[] = {
+        "mac=00:16:3e:74:3d:76,bridge=xenbr0,vifname=web0,devid=1,mtu=9000,untrusted",
+        "script=vif-route,ip=10.0.0.5 192.168.7.0/24;2001:db8::5,gatewaydev=eth0,rate=10Mb/s@20ms",
+        "script=/etc/xen/scripts/vif-nat,type=vif,backend=0,isolated=1,guard=mac,model=e1000",
+    };
+    char name[16];
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        snprintf(name, sizeof(name), "full%zu", i);
+        seed("vif", name, "", 0, texts[i], strlen(texts[i]));
+    }
+}
+
 int main(void)
 {
     /* Repetitive, with some call opcodes, and without any random source. */
@@ -119,5 +134,6 @@ int main(void)
     }
     seed_unpackers();
     seed_kernels();
+    seed_vif();
     return 0;
 }

@@ -394,10 +394,10 @@ def test_duplicates(world):
         world.attach(2, "mac=00:16:3e:00:00:01")
     assert world.picture() == before
     world.detach(1)
-    world.attach(1, "script=vif-route,gatewaydev=uplink,ip=192.0.2.0/28")
+    world.attach(1, "script=vif-route,gatewaydev=uplink,ip=192.0.2.128/28")
     before = world.picture()
-    with pytest.raises(Refused, match="EEXIST ip: 192.0.2.5 is in use by domain 1"):
-        world.attach(2, "mac=00:16:3e:00:00:02,script=vif-route,gatewaydev=uplink,ip=192.0.2.5")
+    with pytest.raises(Refused, match="EEXIST ip: 192.0.2.130 is in use by domain 1"):
+        world.attach(2, "mac=00:16:3e:00:00:02,script=vif-route,gatewaydev=uplink,ip=192.0.2.130")
     assert world.picture() == before
 
 
@@ -545,6 +545,9 @@ def test_route_refused(world):
                         'ENOENT gatewaydev: there is no interface "eth7"')):
         with pytest.raises(Refused, match=text):
             world.attach(1, spec)
+    for ip in "192.0.2.1", "192.0.2.0/29", "2001:db8::1":
+        with pytest.raises(Refused, match="EEXIST ip: .* is the control domain's own"):
+            world.attach(1, f"script=vif-route,gatewaydev=uplink,ip={ip}")
     world.ip("host", "route", "add", "192.0.2.7", "dev", "uplink")
     with pytest.raises(Refused, match="EEXIST ip: there is a route for 192.0.2.7 already"):
         world.attach(1, "script=vif-route,gatewaydev=uplink,ip=192.0.2.6 192.0.2.7")

@@ -87,6 +87,29 @@ static void nat_strip(struct serai_vif *v)
         v->ips[i].prefix = (uint8_t)net_bits(&v->ips[i]);
 }
 
+// A guest must not be given what the control domain has itself.
+static int plan_own_addresses(struct net_attach *a)
+{
+    const struct serai_vif *v = &a->r->port.vif;
+    struct rtnl_address *list;
+    size_t count;
+    char text[SERAI_IP_TEXT];
+    int ret = rtnl_address_list(a->n, &list, &count);
+    if (ret)
+        return net_fail(a->n, a->err, ret, "cannot list addresses");
+    for (size_t i = 0; i < count && !ret; i++) {
+        struct serai_ip own = {.v6 = list[i].family == AF_INET6};
+        own.prefix = (uint8_t)net_bits(&own);
+        memcpy(own.addr, list[i].addr, sizeof(own.addr));
+        for (unsigned k = 0; k < v->nr_ips && !ret; k++)
+            if (net_ip_inside(&own, &v->ips[k]))
+                ret = err_set(a->err, -EEXIST, "ip: %s is the control domain's own",
+                              serai_ip_format(&own, text));
+    }
+    free(list);
+    return ret;
+}
+
 static int plan_addresses(struct net_attach *a, const struct net_record *list, size_t count)
 {
     struct serai_vif *v = &a->r->port.vif;
@@ -104,6 +127,8 @@ static int plan_addresses(struct net_attach *a, const struct net_record *list, s
             ret = err_set(a->err, -EEXIST, "ip: %s is in use by domain %u",
                           serai_ip_format(&v->ips[i], text), other->port.domain);
     }
+    if (!ret && v->setup != SERAI_NET_BRIDGE)
+        ret = plan_own_addresses(a);
     return ret;
 }
 
