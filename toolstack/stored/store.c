@@ -36,8 +36,6 @@ void store_init(struct store *s, const struct store_host *host, void *arg)
     tree_init(&s->tree, store_tally, s);
     domain_get(s, 0)->introduced = true;
     tree_mkdir(&s->tree, "/tool/xenstored", 0);
-    tree_write(&s->tree, "/local/domain/0/domid", 0, "0", 1);
-    tree_write(&s->tree, "/local/domain/0/name", 0, "Domain-0", 8);
 }
 
 void store_free(struct store *s)
