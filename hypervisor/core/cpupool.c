@@ -15,7 +15,9 @@ static struct cpupool pool0;
 static struct list pools = LIST_INIT(pools); // by id
 static uint32_t pool_count;
 static unsigned long free_cpus[BITMAP_WORDS(MAX_CPUS)];
-static unsigned long all_cpus[BITMAP_WORDS(MAX_CPUS)];
+// For domains in no pool: the idle domain has vCPUs before there are pools.
+static const unsigned long all_cpus[BITMAP_WORDS(MAX_CPUS)] = {[0 ... BITMAP_WORDS(MAX_CPUS) - 1] =
+                                                                   ~0ul};
 
 void cpupool_lock(void)
 {
@@ -37,7 +39,6 @@ static void pool_setup(struct cpupool *p, uint32_t id, uint32_t sched_id)
 
 void cpupool_init(void)
 {
-    bitmap_fill(all_cpus, MAX_CPUS);
     pool_setup(&pool0, 0, XEN_SCHEDULER_CREDIT2);
     bitmap_copy(pool0.cpus, cpu_online_map, MAX_CPUS);
     list_add(&pool0.link, &pools);
