@@ -202,6 +202,16 @@ def test_one_that_does_not_read(daemon):
         watcher.events.append(watcher.receive()[1].split(b"\0")[0].decode())
 
 
+def test_journal_stays_small(daemon):
+    c = daemon()
+    for n in range(20000):
+        assert c.ask(WRITE, "/often", str(n) * 200) == "OK"
+    assert os.stat(daemon.state + "/journal").st_size < 5 << 20
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert daemon().ask(READ, "/often") == "19999" * 200
+
+
 def test_no_descriptors_left(tmp_path):
     d = Daemon(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)))
     clients = [d() for _ in range(60)]

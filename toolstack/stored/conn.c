@@ -77,7 +77,7 @@ static void conn_event_numbered(struct conn *c, struct watch *w, const char *pat
         !memcmp(old->data + sizeof(struct xsd_sockmsg), path, path_len))
         event_free(c, old);
     if (conn_full(c)) {
-        if (!c->overflow)
+        if (!c->overflow && domain_may_tell(c->domain))
             log_warn("domain %u does not read its events: some are dropped", c->who.domid);
         c->overflow = true;
         return;

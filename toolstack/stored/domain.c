@@ -50,6 +50,16 @@ struct domain *domain_get(struct store *s, unsigned id)
     return s->domains[at];
 }
 
+bool domain_may_tell(struct domain *d)
+{
+    enum { TOLD_MAX = 20 };
+    if (d->told >= TOLD_MAX)
+        return false;
+    if (++d->told == TOLD_MAX)
+        log_warn("domain %u: this is the last that is told of what it does", d->id);
+    return true;
+}
+
 void domain_drop(struct store *s, struct domain *d)
 {
     unsigned at;

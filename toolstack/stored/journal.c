@@ -203,9 +203,14 @@ static int journal_replace(struct journal *j, const char *path, struct store *s)
     return 0;
 }
 
+bool journal_is_large(const struct journal *j)
+{
+    return j->size >= j->threshold && j->size >= 2 * j->snapshot && j->size >= j->retry_at;
+}
+
 void journal_compact(struct journal *j, struct store *s)
 {
-    if (j->size < j->threshold || j->size < 2 * j->snapshot || j->size < j->retry_at)
+    if (!journal_is_large(j))
         return;
     char path[4096];
     snprintf(path, sizeof(path), "%s.new", j->path);

@@ -6,6 +6,7 @@
 
 #include "record.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct journal {
@@ -23,5 +24,7 @@ int journal_open(struct journal *j, const char *path, struct store *s);
 void journal_close(struct journal *j);
 // All of the record or nothing of it is in the file afterwards. 0 or -errno.
 int journal_append(struct journal *j, const struct record *r);
-// Replaces it by a snapshot if it has grown enough.
+// Whether it has grown enough to be replaced by a snapshot.
+bool journal_is_large(const struct journal *j);
+// Replaces it if it is large.
 void journal_compact(struct journal *j, struct store *s);

@@ -39,7 +39,16 @@ struct options {
 static int host_record(void *arg, const struct record *r)
 {
     struct stored *d = arg;
-    return journal_append(&d->journal, r);
+    int ret = journal_append(&d->journal, r);
+    if (journal_is_large(&d->journal))
+        turn_queue(&d->turns, &d->compaction);
+    return ret;
+}
+
+static void on_compaction(struct turn *t)
+{
+    struct stored *d = (struct stored *)((char *)t - offsetof(struct stored, compaction));
+    journal_compact(&d->journal, &d->store);
 }
 
 static bool host_exists(void *arg, unsigned domid)
@@ -110,7 +119,6 @@ static void on_housekeep(void *arg, uint32_t count)
     struct stored *d = arg;
     (void)count;
     store_housekeep(&d->store, loop_now_ms());
-    journal_compact(&d->journal, &d->store);
 }
 
 // ---- start --------------------------------------------------------------------------------
@@ -310,6 +318,7 @@ int main(int argc, char **argv)
     struct stored *d = mem_alloc(sizeof(*d));
     d->state_dir = o.state_dir;
     d->turns.fd = d->journal.fd = -1;
+    d->compaction.serve = on_compaction;
     d->loop = loop_new();
     if (!d->loop)
         return fail("event loop", -errno);

@@ -86,8 +86,9 @@ static void ring_forget(struct ring *r)
 
 static void ring_break(struct ring *r, uint32_t error)
 {
-    log_warn("domain %u breaks the rules of its ring (error %u): it is not served any more",
-             r->conn->who.domid, error);
+    if (domain_may_tell(r->conn->domain))
+        log_warn("domain %u breaks the rules of its ring (error %u): it is not served any more",
+                 r->conn->who.domid, error);
     r->broken = true;
     r->notify = true;
     ring_forget(r);

@@ -42,7 +42,8 @@ struct store_host {
     bool (*exists)(void *arg, unsigned domid);
     // The connection has events to send.
     void (*wake)(void *arg, struct conn *c);
-    // A change of this domain's made a transaction of somebody else fail: hold it back a little.
+    // A node of this domain has made a transaction of the control domain fail: hold it back a
+    // little.
     void (*throttle)(void *arg, unsigned domid);
 };
 
@@ -71,6 +72,7 @@ struct domain {
     uint64_t mfn; // of the ring's page, and the guest's port
     uint32_t port;
     struct conn *conn; // its ring
+    unsigned told;     // how often it made us write to the log
     struct usage use;
     struct usage counted; // store_check() alone
     // The last request of its ring that is in the journal; for a ring found half-way through.
@@ -113,6 +115,8 @@ const char *store_check(struct store *s);
 struct domain *domain_find(struct store *s, unsigned id);
 // Makes it known; NULL when the number is no domain's.
 struct domain *domain_get(struct store *s, unsigned id);
+// Whether something that the guest has caused may be written to the log: a few times in its life.
+bool domain_may_tell(struct domain *d);
 // Forgets it if it has nothing left.
 void domain_drop(struct store *s, struct domain *d);
 // Each of these records, then acts; 0 or -errno.

@@ -19,6 +19,7 @@ struct stored {
     struct turns turns;
     struct store store;
     struct journal journal;
+    struct turn compaction; // of the journal: not in the middle of a request
     const char *state_dir;
     struct xen *xen; // NULL: sockets alone (--no-xen)
     struct ring_conn *rings;

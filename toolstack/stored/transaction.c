@@ -156,7 +156,7 @@ int transaction_check(struct transaction *tx)
             continue;
         unsigned owner = now ? now->perms->list[0].domid : 0;
         s->conflicts++;
-        if (owner && owner != tx->conn->who.domid && s->host && s->host->throttle)
+        if (owner && tx->conn->who.privileged && s->host && s->host->throttle)
             s->host->throttle(s->host_arg, owner);
         return -EAGAIN;
     }

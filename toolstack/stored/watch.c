@@ -244,9 +244,15 @@ static bool firing_seen_by(const struct firing *f, const struct who *who)
 
 static void firing_at(const struct firing *f, const struct watch_dir *d)
 {
-    for (struct watch *w = d->first; w; w = w->dir_next)
-        if (firing_seen_by(f, &w->conn->who))
+    const struct conn *asked = NULL; // one with many watches is asked once
+    bool seen = false;
+    for (struct watch *w = d->first; w; w = w->dir_next) {
+        if (w->conn != asked)
+            seen = firing_seen_by(f, &w->conn->who);
+        asked = w->conn;
+        if (seen)
             conn_event(w->conn, w, f->path + w->skip);
+    }
 }
 
 void watch_fire(struct store *s, const char *path, const struct perms *now,
