@@ -62,10 +62,12 @@ def fuzz():
 @pytest.fixture(scope="session")
 def guest_image():
     """Initramfs of a Linux guest that runs the base64 shell command do=... and stays."""
-    with open(os.path.join(HERE, "guest", "init"), "rb") as f:
-        init = f.read()
+    files = {}
+    for path, name in (("init", "init"), ("bin/witness", "witness")):
+        with open(os.path.join(HERE, "guest", name), "rb") as f:
+            files[path] = f.read()
     with open(os.path.join(IMAGE, "guest.img"), "rb") as f:
-        return f.read() + pack({"init": init})
+        return f.read() + pack(files)
 
 
 @pytest.fixture(scope="module")

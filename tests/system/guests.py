@@ -26,7 +26,7 @@ class Guests:
         path = f"/tmp/{name}.cfg"
         self.machine.sh(f": >{path}")
         for key, value in keys.items():
-            text = value if isinstance(value, int) else f'"{value}"'
+            text = json.dumps(value)
             self.machine.sh(f"echo '{key} = {text}' >>{path}")
         return path
 

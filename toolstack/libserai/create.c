@@ -278,10 +278,12 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
     if (ret)
         goto out_image;
     ret = create_fill(&m, how ? how : &paused, err);
-    if (ret)
+    if (ret) {
+        serai_drop_mappings(s); // or the domain could not go
         serai_domain_destroy(s, m.id, NULL);
-    else
+    } else {
         *id = m.id;
+    }
 
 out_image:
     image_close(&m.image, how && how->exiting);

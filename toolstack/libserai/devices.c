@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 int devices_check(struct serai *s, const struct serai_config *c, struct serai_error *err)
 {
@@ -24,7 +23,7 @@ int devices_check(struct serai *s, const struct serai_config *c, struct serai_er
     return ret;
 }
 
-void devices_remove(struct serai *s, uint32_t domain)
+static void remove_nodes(struct serai *s, uint32_t domain)
 {
     struct device *list;
     size_t count;
@@ -33,10 +32,13 @@ void devices_remove(struct serai *s, uint32_t domain)
     for (size_t i = 0; i < count; i++)
         device_vanish(s, &list[i]);
     // All at once first: the backends let go side by side.
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         device_wait_gone(&list[i]);
-        if (!strcmp(list[i].kind, "vif"))
-            serai_net_detach(s, domain, list[i].id, NULL);
-    }
     free(list);
+}
+
+void devices_remove(struct serai *s, uint32_t domain)
+{
+    remove_nodes(s, domain);
+    serai_net_detach_all(s, domain, NULL);
 }

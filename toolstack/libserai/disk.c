@@ -62,7 +62,7 @@ static bool disk_by_blkd(const struct serai *s, const struct serai_disk *disk, b
 {
     if (disk->backend != SERAI_DISK_AUTO)
         return disk->backend == SERAI_DISK_BLKD;
-    if (block_device)
+    if (block_device || disk->shared) // blkd has each image for itself
         return false;
     return disk->format != SERAI_DISK_RAW || blkd_runs(s);
 }

@@ -106,13 +106,20 @@ void serai_leave_mapping(struct serai *s, void *at, size_t pages)
     s->left[s->nr_left++].pages = pages;
 }
 
+void serai_drop_mappings(struct serai *s)
+{
+    while (s->nr_left) {
+        s->nr_left--;
+        xenforeignmemory_unmap(s->memory, s->left[s->nr_left].at, s->left[s->nr_left].pages);
+    }
+}
+
 void serai_close(struct serai *s)
 {
     if (!s)
         return;
     store_close(s);
-    for (unsigned i = 0; i < s->nr_left; i++)
-        xenforeignmemory_unmap(s->memory, s->left[i].at, s->left[i].pages);
+    serai_drop_mappings(s);
     if (s->memory)
         xenforeignmemory_close(s->memory);
     if (s->call)

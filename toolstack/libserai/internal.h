@@ -42,6 +42,8 @@ int err_sys(struct serai_error *err, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 // Leaves a mapping of guest frames to serai_close, or to the end of the process.
 void serai_leave_mapping(struct serai *s, void *at, size_t pages);
+// Removes them now.
+void serai_drop_mappings(struct serai *s);
 void serai_note(struct serai *s, enum serai_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -281,6 +281,12 @@ int state_sweep(struct serai *s, struct serai_error *err)
     return ret ? err_sys(err, ret, "cannot read the state directory %s", s->state_dir) : w.cleared;
 }
 
+static bool state_domain_lives(void *ctx, uint32_t domain)
+{
+    struct serai_domain d;
+    return serai_domain_get(ctx, domain, &d, NULL) != -ESRCH;
+}
+
 int serai_sweep(struct serai *s, struct serai_error *err)
 {
     int fd = -1;
@@ -289,7 +295,8 @@ int serai_sweep(struct serai *s, struct serai_error *err)
         return ret;
     ret = state_sweep(s, err);
     close(fd);
-    return ret;
+    int net = serai_net_sweep(s, state_domain_lives, s, ret < 0 ? NULL : err);
+    return ret >= 0 && net < 0 ? net : ret;
 }
 
 int serai_domain_config(struct serai *s, uint32_t id, struct serai_config **out,

@@ -11,10 +11,23 @@
 
 static const char vif_kind[] = "vif";
 
+// The addresses that the guest is to have, with blanks between them.
+static void vif_ip_node(struct store_tx *t, const char *dir, const struct serai_vif *v)
+{
+    char ip[SERAI_IP_TEXT], all[SERAI_IP_TEXT * SERAI_VIF_IPS_MAX] = "";
+    for (unsigned i = 0; i < v->nr_ips && i < SERAI_VIF_IPS_MAX; i++) {
+        size_t len = strlen(all);
+        snprintf(all + len, sizeof(all) - len, "%s%s", i ? " " : "",
+                 serai_ip_format(&v->ips[i], ip));
+    }
+    if (all[0])
+        tx_write(t, dir, "ip", "%s", all);
+}
+
 static void vif_back_keys(struct store_tx *t, const char *dir, void *arg)
 {
     const struct serai_vif *v = arg;
-    char text[SERAI_MAC_TEXT], rate[64], ip[SERAI_IP_TEXT], ips[SERAI_IP_TEXT * 4] = "";
+    char text[SERAI_MAC_TEXT], rate[64];
     tx_write(t, dir, "type", "vif");
     tx_write(t, dir, "script", "serai"); // the kernel's backend wants one; nothing runs it
     tx_write(t, dir, "handle", "%d", v->devid);
@@ -27,13 +40,7 @@ static void vif_back_keys(struct store_tx *t, const char *dir, void *arg)
         tx_write(t, dir, "mtu", "%u", v->mtu);
     if (!serai_vif_rate_node(v, rate, sizeof(rate)))
         tx_write(t, dir, "serai-rate", "%s", rate); // for people: see serai_net_port
-    for (unsigned i = 0; i < v->nr_ips && i < 4; i++) {
-        size_t len = strlen(ips);
-        snprintf(ips + len, sizeof(ips) - len, "%s%s", i ? " " : "",
-                 serai_ip_format(&v->ips[i], ip));
-    }
-    if (ips[0])
-        tx_write(t, dir, "ip", "%s", ips);
+    vif_ip_node(t, dir, v);
 }
 
 static void vif_front_keys(struct store_tx *t, const char *dir, void *arg)
@@ -66,6 +73,7 @@ static void connected_nodes(struct store_tx *t, void *arg)
         tx_write(t, c->d->back, "mtu", "%u", v->mtu);
         tx_write(t, dir, "mtu", "%u", v->mtu);
     }
+    vif_ip_node(t, c->d->back, v); // a setup may have chosen it
     tx_write(t, c->d->back, "vifname", "%s", c->port->device);
     tx_write(t, c->d->back, "hotplug-status", "connected");
 }
