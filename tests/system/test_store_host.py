@@ -246,3 +246,16 @@ def test_transactions_of_many(daemon):
         done += results.count("OK")
         again += results.count("!EAGAIN")
     assert clients[0].ask(READ, "/counter") == str(done) and again
+
+
+def test_no_socket(tmp_path):
+    p = subprocess.Popen([STORED, "--no-xen", "--socket", "none", "--state-dir",
+                          str(tmp_path / "state"), "--pid-file", str(tmp_path / "pid")],
+                         stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 20
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert {x.name for x in tmp_path.iterdir()} == {"state", "pid"}
+    p.send_signal(signal.SIGTERM)
+    assert p.wait(20) == 0

@@ -195,7 +195,7 @@ static int start(struct stored *d, const struct options *o)
         on_domains(d);
     }
     for (unsigned i = 0; i < o->socket_count; i++) {
-        ret = sockets_listen(d, o->sockets[i]);
+        ret = strcmp(o->sockets[i], "none") != 0 ? sockets_listen(d, o->sockets[i]) : 0;
         if (ret)
             return fail(o->sockets[i], ret);
     }
@@ -225,7 +225,7 @@ static void more_descriptors(void)
 
 static void print_usage(FILE *to)
 {
-    fprintf(to, "usage: stored [--socket PATH|@NAME]... [--state-dir DIR] [--pid-file FILE]\n"
+    fprintf(to, "usage: stored [--socket PATH|@NAME|none]... [--state-dir DIR] [--pid-file FILE]\n"
                 "              [--limit NAME=VALUE]... [--no-xen] [--debug] [--no-fork]\n"
                 "Serves xenstore; runs in the foreground. Manual: stored(8).\n");
 }
