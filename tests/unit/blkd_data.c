@@ -403,6 +403,17 @@ static void test_bad_images(void **unused)
     assert_int_equal(image_open("vhd", &(struct image_request){.ring = u, .path = path}, &img, why),
                      -EINVAL);
     image_close(img);
+    /* On the administrator's word several may write, but each of them once. */
+    struct image_request shared = {.ring = u, .path = path, .shared = true, .identity = 1};
+    struct image *two;
+    assert_int_equal(image_open(NULL, &shared, &img, why), 0);
+    assert_int_equal(image_open(NULL, &shared, &two, why), -EAGAIN);
+    shared.identity = 2;
+    assert_int_equal(image_open(NULL, &shared, &two, why), 0);
+    image_close(two);
+    shared.shared = false;
+    assert_int_equal(image_open(NULL, &shared, &two, why), -EAGAIN);
+    image_close(img);
     uring_free(u);
     loop_free(l);
     close(fd);

@@ -195,7 +195,7 @@ static const struct disk_calls device_calls = {
 static int device_read_setup(struct device *d)
 {
     char *mode = NULL, *type = NULL;
-    unsigned discard = 1;
+    unsigned discard = 1, shared = 0;
     free(d->params);
     free(d->format);
     d->params = d->format = NULL;
@@ -208,6 +208,9 @@ static int device_read_setup(struct device *d)
         ret = device_read(d, d->back, "device-type", &type);
     if (!ret || ret == -ENOENT)
         ret = device_read_number(d, d->back, "discard-enable", &discard);
+    if (!ret)
+        ret = device_read_number(d, d->back, "shared", &shared);
+    d->shared = shared != 0;
     d->cdrom = type && !strcmp(type, "cdrom");
     d->read_only = d->cdrom || (mode && !strcmp(mode, "r"));
     d->discard = discard != 0;
@@ -244,8 +247,11 @@ static int device_open_image(struct device *d)
         device_fail(d, "node \"params\" names no image");
         return -EINVAL;
     }
-    struct image_request req = {
-        .ring = d->all->env.ring, .path = d->params, .read_only = d->read_only};
+    struct image_request req = {.ring = d->all->env.ring,
+                                .path = d->params,
+                                .read_only = d->read_only,
+                                .shared = d->shared,
+                                .identity = (uint64_t)(d->domid & 0xffff) << 32 | d->devid};
     ret = image_open(d->format, &req, &d->image, why);
     if (!ret) {
         d->opened = true;

@@ -151,8 +151,9 @@ static void queue_visit(struct queue *q)
         request_start(rq);
     }
     queue_publish(q);
-    d->starved = !disk_has_room(d);
-    if (d->stopped || d->barrier || d->starved)
+    bool room = disk_has_room(d);
+    d->starved |= !room;
+    if (d->stopped || d->barrier || !room)
         return; // the end of what runs brings us back
     if (blk_ring_sleep(&q->ring)) {
         queue_mark(q);

@@ -32,6 +32,8 @@ struct image_request {
     struct uring *ring;
     const char *path;
     bool read_only;
+    bool shared;       // others may write it at the same time, on the administrator's word
+    uint64_t identity; // of the disk, below 2^62: for a lock between its processes alone
 };
 
 struct image_ops {

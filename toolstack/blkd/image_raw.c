@@ -5,6 +5,8 @@
 // The descriptor that carries direct I/O is locked (flock), exclusively for a writable disk. The
 // lock ends when the open file does, and the kernel keeps that open for requests in flight: who
 // gets the lock after a process was killed knows that no write of the old one can come any more.
+// An image that is shared for writing is locked so only against the disk's own processes, by a
+// range behind every possible end of the file.
 #include "image.h"
 
 #include <errno.h>
@@ -133,12 +135,19 @@ static int raw_measure(struct raw *r, const char *path, char why[IMAGE_WHY])
     return 0;
 }
 
-static int raw_lock(const struct raw *r, const char *path, char why[IMAGE_WHY])
+static int raw_lock(const struct raw *r, const struct image_request *req, char why[IMAGE_WHY])
 {
+    const char *path = req->path;
     int fd = r->direct_fd >= 0 ? r->direct_fd : r->buffered_fd;
-    if (!flock(fd, (r->img.read_only ? LOCK_SH : LOCK_EX) | LOCK_NB))
+    struct flock own = {.l_type = F_WRLCK,
+                        .l_whence = SEEK_SET,
+                        .l_start = (off_t)(1ull << 62 | req->identity),
+                        .l_len = 1};
+    bool shared = req->shared && !r->img.read_only;
+    if (!flock(fd, (r->img.read_only || shared ? LOCK_SH : LOCK_EX) | LOCK_NB) &&
+        (!shared || !fcntl(fd, F_OFD_SETLK, &own)))
         return 0;
-    if (errno == EWOULDBLOCK) {
+    if (errno == EWOULDBLOCK || errno == EACCES) {
         raw_refuse(why, path, "is in use by another disk or program", 0);
         return -EAGAIN;
     }
@@ -194,7 +203,7 @@ static int raw_open(const struct image_request *req, struct image **out, char wh
     if (!ret)
         ret = raw_measure(r, req->path, why);
     if (!ret)
-        ret = raw_lock(r, req->path, why);
+        ret = raw_lock(r, req, why);
     if (ret) {
         raw_close(&r->img);
         return ret;

@@ -20,7 +20,7 @@
 #define BLKD_STATE_DIR "/run/serai"
 #define BLKD_ROOT      "/local/domain/0/backend/serai"
 
-enum { PORTS_AT_ONCE = 64, LOCK_WAIT_MS = 3000 };
+enum { PORTS_AT_ONCE = 64, LOCK_WAIT_MS = 3000, LOCK_TRIES = 50, LOCK_TRY_US = 100 * 1000 };
 
 struct blkd {
     struct loop *loop;
@@ -86,7 +86,12 @@ static int fail(const char *what, int code)
 // Everything after the options; returns the exit code.
 static int serve(struct blkd *b, const char *state_dir, struct device_options *options)
 {
+    // One that has just been killed may still be ending.
     int lock = daemon_lock(state_dir, "blkd");
+    for (unsigned i = 0; lock == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
+        usleep(LOCK_TRY_US);
+        lock = daemon_lock(state_dir, "blkd");
+    }
     if (lock == -EWOULDBLOCK) {
         log_error("another blkd is running");
         return 1;
