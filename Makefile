@@ -238,7 +238,7 @@ UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
 TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_create tools_disk tools_ramdisk \
-              tools_store \
+              tools_store tools_xsclient \
               tools_net tools_net_conf
 TOOLS_NET  := $(addprefix toolstack/libserai/,net_addr.c vif_config.c) \
               $(addprefix toolstack/base/,buf.c suggest.c)
@@ -261,6 +261,8 @@ UNIT_SRC_tools_store   := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_SRC_tools_disk    := $(addprefix toolstack/libserai/,disk_spec.c vdev.c handle.c store.c) \
                           $(addprefix toolstack/base/,buf.c suggest.c) tests/unit/fake_xen.c \
                           tests/unit/fake_store.c
+UNIT_SRC_tools_xsclient := $(addprefix toolstack/libserai/,store.c xsclient.c handle.c) \
+                          tests/unit/fake_xen.c
 UNIT_LIB_tools_store   := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_SRC_tools_ramdisk := $(addprefix toolstack/libserai/,ramdisk.c handle.c store.c) \
                           tests/unit/fake_xen.c tests/unit/fake_store.c

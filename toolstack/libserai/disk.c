@@ -145,7 +145,7 @@ int disk_add(struct serai *s, uint32_t domain, const struct serai_disk *disk,
              struct serai_error *err)
 {
     struct loopdev loop = {.fd = -1};
-    struct stat st;
+    struct stat st = {0};
     struct device d;
     int ret = disk->target ? disk_stat(disk, &st, err) : 0;
     if (ret)
@@ -316,12 +316,14 @@ int serai_disk_insert(struct serai *s, uint32_t domain, uint32_t devid, const ch
     if (ret)
         return ret;
     struct serai_disk *disk = disk_find(c, devid);
-    if (!disk)
+    if (!disk) {
         ret = err_set(err, -ENOENT, "domain %u has no disk %u", domain, devid);
-    else if (!disk->cdrom)
-        ret = err_set(err, -EINVAL, "disk %s is no CD drive", disk->vdev);
-    if (ret)
         goto out;
+    }
+    if (!disk->cdrom) {
+        ret = err_set(err, -EINVAL, "disk %s is no CD drive", disk->vdev);
+        goto out;
+    }
     free(disk->target);
     disk->target = target ? strdup(target) : NULL;
     if (target && !disk->target)

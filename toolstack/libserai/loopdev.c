@@ -29,7 +29,7 @@ static int loop_try(int control, int file_fd, const char *file, bool readonly, s
                                  .info.lo_flags =
                                      LO_FLAGS_DIRECT_IO | (readonly ? LO_FLAGS_READ_ONLY : 0)};
     snprintf((char *)config.info.lo_file_name, LO_NAME_SIZE, "%s", file);
-    struct stat st;
+    struct stat st = {0};
     int ret = ioctl(l->fd, LOOP_CONFIGURE, &config) || fstat(l->fd, &st) ? -errno : 0;
     if (ret) {
         close(l->fd);

@@ -152,8 +152,8 @@ static int store_list_parts(struct serai *s, const char *path, char **names, siz
     char offset[16], generation[32] = "", *all = NULL;
     size_t total = 0;
     for (;;) {
-        char *part;
-        size_t n;
+        char *part = NULL;
+        size_t n = 0;
         snprintf(offset, sizeof(offset), "%zu", total);
         struct iovec parts[] = {{(void *)(uintptr_t)path, strlen(path) + 1},
                                 {offset, strlen(offset) + 1}};
@@ -163,8 +163,7 @@ static int store_list_parts(struct serai *s, const char *path, char **names, siz
             ret = -EAGAIN;
         char *more = ret || head > n ? NULL : realloc(all, total + n - head + 1);
         if (!more) {
-            if (!ret)
-                free(part);
+            free(part);
             free(all);
             return ret ? ret : -EIO;
         }
@@ -192,7 +191,11 @@ char **store_list(struct serai *s, unsigned *count, const char *fmt, ...)
     if (!ret)
         ret = store_call(s, XS_DIRECTORY, 0, &part, 1, &names, &len);
     if (ret == -E2BIG)
-        ret = store_list_parts(s, path, &names, &len);
+        for (unsigned tries = 0; tries < STORE_TRIES; tries++) {
+            ret = store_list_parts(s, path, &names, &len);
+            if (ret != -EAGAIN) // else it changed between the parts
+                break;
+        }
     *count = 0;
     if (ret) {
         errno = -ret;
