@@ -12,12 +12,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -82,13 +82,11 @@ static int raw_size_device(struct raw *r, const struct stat *st, const char *pat
                            char why[IMAGE_WHY])
 {
     int read_only = 0;
-    unsigned physical = 0;
     if (ioctl(r->buffered_fd, BLKGETSIZE64, &r->img.bytes))
         return raw_refuse(why, path, "cannot ask its size", errno);
     if (!r->img.read_only && !ioctl(r->buffered_fd, BLKROGET, &read_only) && read_only)
         return raw_refuse(why, path, "cannot be written", EROFS);
-    if (!ioctl(r->buffered_fd, BLKPBSZGET, &physical))
-        r->img.block = physical;
+    r->img.block = (uint32_t)raw_sysfs(st->st_rdev, "physical_block_size");
     if (raw_sysfs(st->st_rdev, "discard_max_bytes")) {
         r->img.discard_unit = (uint32_t)raw_sysfs(st->st_rdev, "discard_granularity");
         r->img.discard_offset = (uint32_t)raw_sysfs(st->st_rdev, "discard_alignment");
