@@ -82,6 +82,10 @@ def host(request, vmlinux, load, fuzz, guest_image):
     qemu = getattr(request.module, "MACHINE_OPTIONS", ())
     with Machine(name, files=files, options=options, qemu=qemu) as machine:
         machine.boot()
+        # What the control domain keeps for all guests comes with the first: tests count.
+        first = Guests(machine)
+        first.load("first", "idle")
+        first.destroy("first")
         yield machine
         machine.power_off()
 
