@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Guests with xenstore: disks, interfaces, and what they are asked to do; through serai(1)."""
 import json
+import os
+import subprocess
 import time
 
 import pytest
 
 from guests import Guests
-from machine import CommandFailed, Machine
+from machine import BUILD, CommandFailed, Machine
 
 MEMORY = 128
 
@@ -289,4 +291,52 @@ def test_without_xenstore(vmlinux, guest_image):
         time.sleep(1)
         guests.destroy("plain")
         assert guests.names() == []
+        machine.power_off()
+
+
+def debian_daemon():
+    """Debian's xenstored and its libraries, from scripts/debian-image's root: {path: contents}."""
+    root = os.path.join(BUILD, "debian", "root")
+    program = os.path.join(root, "usr/lib/xen-4.17/bin/xenstored")
+    if not os.path.exists(program):
+        pytest.skip("scripts/debian-image has not been run")
+    where = {"LD_LIBRARY_PATH": os.path.join(root, "usr/lib/x86_64-linux-gnu")}
+    listing = subprocess.run(["ldd", program], env={**os.environ, **where}, text=True,
+                             capture_output=True, check=True).stdout
+    files = {"usr/sbin/xenstored": program, "lib64/ld-linux-x86-64.so.2": os.path.join(
+        root, "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")}
+    for line in listing.splitlines():
+        words = line.split()
+        if "=>" in words:
+            files[f"lib/x86_64-linux-gnu/{words[0]}"] = words[2]
+    contents = {}
+    for path, source in files.items():
+        with open(source, "rb") as f:
+            contents[path] = f.read()
+    return contents
+
+
+def test_with_debian_daemon(vmlinux, guest_image):
+    """The same with Debian's xenstored in the place of ours."""
+    files = {"boot/vmlinux": vmlinux, "boot/guest-do.img": guest_image, **debian_daemon()}
+    with Machine("xenstore_debian", files=files, options="dom0_mem=640M",
+                 kernel_options="serai.store=xenstored") as machine:
+        machine.boot()
+        guests = Guests(machine)
+        for letter in "ab":
+            machine.sh(f"dd if=/dev/zero of=/tmp/{letter}.img bs=1M count=8 2>/dev/null")
+        witness(guests, "guest", maxvcpus=2, disk=["/tmp/a.img,raw,xvda,w,backendtype=phy",
+                                                   ",,xvdd,cdrom,backendtype=blkd"])
+        guests.wait_console("guest", "guest: verified xvda")
+        machine.sh("serai block-attach guest /tmp/b.img,raw,xvdb,w,backendtype=blkd")
+        guests.wait_console("guest", "guest: verified xvdb")
+        machine.sh("serai vcpu-set guest 2; serai mem-set guest 100")
+        guests.wait_console("guest", "cpus 2")
+        machine.sh("serai block-detach guest xvdb; serai reboot -w guest", 120)
+        guests.wait(lambda: guests.rows().get("guest", {"id": 1})["id"] == 2, 60, "no reboot")
+        guests.wait(lambda: disks(machine, "guest")["xvda"]["frontend_state"] == "connected", 120,
+                    "its disk did not come back")
+        machine.sh("serai shutdown -w guest", 120)
+        guests.wait_gone("guest", 30)
+        assert machine.sh("losetup -a; ls /sys/bus/xen-backend/devices") == ""
         machine.power_off()
