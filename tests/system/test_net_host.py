@@ -344,11 +344,15 @@ def test_killed_half_way(world, spec):
     world.guest(1)
     world.attach(1, spec + ",rate=1Mb/s")  # so that forwarding is on
     world.detach(1)
-    before, half = world.picture(), 0
-    for step in range(40):
+    begin = time.monotonic()
+    world.attach(1, spec + ",vifname=web,rate=1Mb/s")
+    whole = time.monotonic() - begin
+    world.detach(1)
+    before, half, steps = world.picture(), 0, 30
+    for step in range(steps):
         p = world.start("host", DRIVER, world.state, world.conf, "attach", "1",
                         spec + ",vifname=web,rate=1Mb/s")
-        time.sleep(step * 0.0015)
+        time.sleep(1.3 * whole * step / steps)
         p.kill()
         p.communicate()
         half += world.picture() != before
