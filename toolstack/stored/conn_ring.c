@@ -86,7 +86,7 @@ static void ring_let_go(struct ring_conn *rc)
 }
 
 // Maps and binds everything. `fresh`: a ring that has not been served before.
-static int ring_reach(struct ring_conn *rc, bool fresh)
+static int ring_reach(struct ring_conn *rc, bool fresh, unsigned tries)
 {
     struct stored *d = rc->daemon;
     struct domain *dom = rc->conn.domain;
@@ -101,7 +101,7 @@ static int ring_reach(struct ring_conn *rc, bool fresh)
     if (!ret)
         ret = ring_state_map(rc);
     if (!ret) {
-        int port = ring_bind(rc, remote, fresh ? 1 : RING_BIND_TRIES);
+        int port = ring_bind(rc, remote, tries);
         if (port < 0)
             ret = port;
         else
@@ -187,7 +187,7 @@ int rings_connect(void *arg, struct domain *dom)
     struct ring_conn *rc = ring_new(d, dom);
     if (d->store.loading)
         return 0; // rings_attach_all() follows
-    int ret = ring_reach(rc, true);
+    int ret = ring_reach(rc, true, 1);
     if (ret) {
         log_warn("domain %u: cannot reach its ring: %s", dom->id, strerror(-ret));
         ring_free(rc, true);
@@ -208,6 +208,7 @@ int rings_rebind(void *arg, struct domain *dom)
     int port = ring_bind(rc, dom->port, 1);
     if (port < 0) {
         log_warn("domain %u: cannot bind its port again: %s", dom->id, strerror(-port));
+        ring_let_go(rc);
         return -EINVAL;
     }
     rc->port = (unsigned)port;
@@ -261,9 +262,19 @@ void rings_attach_all(struct stored *d)
         unsigned id = rc->conn.who.domid;
         if (id && !looked && xen_domain_state(d->xen, id) == XEN_DOMAIN_NONE)
             continue; // is let go when the domains are looked at
-        int ret = ring_reach(rc, false);
+        int ret = ring_reach(rc, false, RING_BIND_TRIES);
         if (ret)
             log_error("domain %u: cannot reach its ring: %s", id, strerror(-ret));
+    }
+}
+
+void rings_retry(struct stored *d)
+{
+    for (struct ring_conn *rc = d->rings; rc; rc = rc->next) {
+        unsigned id = rc->conn.who.domid;
+        if (!rc->port && (!id || xen_domain_state(d->xen, id) != XEN_DOMAIN_NONE) &&
+            !ring_reach(rc, false, 1))
+            log_info("domain %u: its ring is reached now", id);
     }
 }
 

@@ -103,6 +103,7 @@ static void on_domains(void *arg)
     for (unsigned i = d->store.domain_count; i > 0; i--)
         if (i <= d->store.domain_count && d->store.domains[i - 1]->id)
             look_at_domain(d, d->store.domains[i - 1]);
+    rings_retry(d);
 }
 
 static const struct xen_hooks xen_hooks = {.event = on_port, .domains_changed = on_domains};

@@ -44,5 +44,7 @@ void rings_wake(struct stored *d, struct conn *c);
 int rings_open_control(struct stored *d);
 // After it: reaches all rings that it named; domains that are gone are let go.
 void rings_attach_all(struct stored *d);
+// Tries those again that could not be reached.
+void rings_retry(struct stored *d);
 void rings_on_event(struct stored *d, unsigned port);
 void rings_close(struct stored *d);
