@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Debian's own tools, unmodified, on Serai: xl, xenstore-*, xentop, both xenstoreds, libvirt."""
+import base64
+import json
+import os
+import re
+
+import pytest
+
+from debian_host import QUIET, DebianHost
+from machine import BUILD, CommandFailed
+
+# Debian's hotplug scripts have fixed time limits, which a loaded machine exceeds in emulation.
+pytestmark = pytest.mark.long
+
+OPTIONS = "dom0_mem=768M"
+VIRSH = "virsh -q -c xen:///system"
+
+
+@pytest.fixture(scope="module")
+def host(load):
+    with open(os.path.join(BUILD, "toolstack", "serai"), "rb") as f:
+        files = {"boot/load.elf": load, "usr/local/sbin/serai": f.read()}
+    with DebianHost("xl", files=files, options=OPTIONS) as machine:
+        machine.boot()
+        yield machine
+        machine.power_off()
+
+
+def resources(host):
+    """Free frames; (event channels, grant mappings, guests' nodes in xenstore)."""
+    text = host.sh("xl debug-keys m; xl dmesg | tail -n 30 | sed 's/(SERAI)//'")
+    used = re.findall(r"In use: heap \d+ bytes, event channels (\d+), grant mappings (\d+)", text)
+    free = re.findall(r"Frames: \d+ in all, (\d+) free", text)
+    nodes = host.sh("xenstore-ls -f | grep -E '^/(local/domain/[1-9]|vm/|libxl/[1-9])|"
+                    "/backend/[a-z]*/[1-9]' | grep -v ^/vm/00000000 || true")
+    return int(free[-1]), (*map(int, used[-1]), nodes)
+
+
+@pytest.fixture(scope="module")
+def baseline(host):
+    return resources(host)
+
+
+@pytest.fixture(autouse=True)
+def everything_comes_back(host, baseline):
+    """After each test the hypervisor has what it had, but for a few pages kept for its tables."""
+    yield
+    host.clean()
+
+    def unchanged():
+        free, others = resources(host)
+        return others == baseline[1] and abs(free - baseline[0]) <= 16
+    if not unchanged():     # what others map goes a little later
+        host.wait(unchanged, f"before {baseline}, after {resources(host)}", 60)
+
+
+def test_the_host(host):
+    info = dict(re.findall(r"^(\w+) *: (.*)$", host.sh("xl info -n"), re.M))
+    assert info["nr_cpus"] == "2" and info["xen_version"] == "4.17-serai"
+    assert info["xen_caps"].split() == ["xen-3.0-x86_64"] and info["free_cpus"] == "0"
+    assert int(info["total_memory"]) > 2000 > int(info["free_memory"]) > 1000
+    assert host.table("xl list")[0][:4] == ["Domain-0", "0", "768", "2"]
+    assert [x[2] for x in host.table("xl vcpu-list")] == ["0", "1"]
+    assert host.table("xl uptime")[0][0] == "Domain-0"
+    assert host.table("xl claims")[0][-1] == "0"
+    assert host.sh("xl domid Domain-0; xl domname 0").split() == ["0", "Domain-0"]
+    assert host.sh("xentop -b -i 1").split("\n")[1].split()[:2] == ["Domain-0", "-----r"]
+    assert host.sh("xl dmesg | grep -c 'Serai, a hypervisor'") == "1"
+    host.sh("xl debug-keys q; xl dmesg -c | grep 'd0: refs'; ! xl dmesg | grep .")
+    assert "max" in host.sh("xl list -l")
+    host.sh("xen-cpuid -p | grep 'PV Default policy'" if host.try_sh("which xen-cpuid")[0] == 0
+            else "/usr/lib/xen-4.17/bin/xen-cpuid -p | grep 'PV Default policy'")
+
+
+def test_balloon_of_the_control_domain(host):
+    host.sh("xl mem-set 0 704")
+    host.wait(lambda: host.table("xl list")[0][2] == "704", "no memory was given back")
+    host.sh("xl mem-set 0 768")
+    host.wait(lambda: host.table("xl list")[0][2] == "768", "no memory was taken back")
+
+
+def test_a_small_guest(host):
+    host.small("one", "spin", "-p")
+    assert host.state("one") == "--p---" and host.names() == ["one"]
+    host.sh("xl unpause one")
+    host.wait_console("one", "load: up")
+    host.sh("xl pause one")
+    assert host.state("one") == "--p---"
+    host.sh("xl unpause one; xl rename one two")
+    assert host.names() == ["two"]
+    number = host.sh("xl domid two")
+    assert host.sh(f"xl domname {number}") == "two"
+    host.sh("xl mem-max two 20")
+    host.sh("xl destroy two")
+    assert host.names() == []
+
+
+def test_scheduling(host):
+    host.small("one", "spin", vcpus=2)
+    host.sh("xl sched-credit2 -d one -w 512 -c 40")
+    assert host.table("xl sched-credit2 -d one")[0][2:] == ["512", "40"]
+    assert "ratelimit=2000us" in host.sh("xl sched-credit2 -s -r 2000; xl sched-credit2 -s")
+    host.sh("xl vcpu-pin one 0 1; xl vcpu-pin one 1 all 0")
+    rows = host.table("xl vcpu-list one")
+    assert rows[0][-3:] == ["1", "/", "all"] and rows[1][-3:] == ["all", "/", "0"]
+    assert rows[0][3] == "1"
+    with pytest.raises(CommandFailed):
+        host.sh("xl vcpu-pin one 0 7")
+
+
+def test_cpu_pools(host):
+    host.sh("xl cpupool-create 'name=\"fast\"' 'sched=\"credit\"' 'cpus=[]'")
+    host.sh("xl cpupool-cpu-remove Pool-0 1; xl cpupool-cpu-add fast 1")
+    assert host.table("xl cpupool-list -c") == [["Pool-0", "0"], ["fast", "1"]]
+    host.small("one", "spin", pool="fast")
+    host.wait(lambda: host.table("xl vcpu-list one")[0][3] == "1", "it is not in its pool")
+    assert {x[3] for x in host.table("xl vcpu-list Domain-0")} == {"0"}
+    host.sh("xl sched-credit -d one -w 300 -c 50; xl sched-credit -s -p fast -t 5 -r 500")
+    assert "tslice=5ms ratelimit=500us" in host.sh("xl sched-credit -s -p fast")
+    with pytest.raises(CommandFailed):
+        host.sh("xl cpupool-destroy fast")      # it has a domain
+    host.try_sh("xl cpupool-cpu-remove Pool-0 0")   # the control domain's last
+    assert host.table("xl cpupool-list -c")[0] == ["Pool-0", "0"]
+    host.sh("xl cpupool-migrate one Pool-0; xl cpupool-rename fast slow")
+    host.wait(lambda: host.table("xl vcpu-list one")[0][3] == "0", "it did not change pools")
+    host.sh("xl cpupool-destroy slow; xl cpupool-cpu-add Pool-0 1")
+    assert host.table("xl cpupool-list") == [["Pool-0", "2", "credit2", "y", "2"]]
+
+
+def test_life_of_a_linux(host):
+    host.linux("one", "echo cpus $(nproc)", vcpus=2)
+    host.wait_console("one", "cpus 2")
+    text = host.sh("timeout -s INT 5 xl console one </dev/null | cat", 60)
+    assert "guest: up" in text or text == ""    # xenconsoled keeps what nobody has read
+    host.sh("xl sysrq one h; xl trigger one nmi 0")
+    host.wait_console("one", "sysrq: HELP")
+    host.wait_console("one", "NMI")
+    host.sh("xl reboot one")
+    host.wait_for("test $(grep -c 'guest: up' /var/log/xen/console/guest-one.log) = 2", 240)
+    host.wait(lambda: host.names() == ["one"], "it is not alone after the reboot")
+    host.sh("xl shutdown -w one", 240)
+    assert host.names() == []
+
+
+def test_cpus_and_memory_of_a_linux(host):
+    # The loop over cpu*/online is what udev does when the kernel finds another CPU.
+    host.linux("one", "i=0; while :; do i=$((i+1)); "
+               "for c in /sys/devices/system/cpu/cpu[1-9]/online; do echo 1 >$c; done; "
+               "echo beat $i cpus $(nproc) kb $(awk '/MemTotal/{print $2}' /proc/meminfo); "
+               "sleep 1; done", vcpus=1, maxvcpus=2, maxmem=192)
+    host.wait_console("one", "beat .* cpus 1")
+    host.sh("xl vcpu-set one 2")
+    host.wait_console("one", "cpus 2")
+    host.sh("xl vcpu-set one 1; echo >/var/log/xen/console/guest-one.log")
+    host.wait_console("one", "beat .* cpus 1")
+    before = int(host.wait_console("one", "beat .* kb").split()[-1])
+    host.sh("xl mem-set one 128")
+    host.wait(lambda: int(host.wait_console("one", "beat .* kb").split()[-1]) < before - 30000,
+              "the balloon did not grow")
+    assert host.table("xl list one")[0][2] == "128"
+    host.sh("xl mem-set one 192")
+    host.wait(lambda: host.table("xl list one")[0][2] == "192", "the balloon did not shrink")
+
+
+def test_devices_of_a_linux(host):
+    host.sh("truncate -s 4M /tmp/one /tmp/two; echo first-disk | dd of=/tmp/one conv=notrunc;"
+            "losetup /dev/loop0 /tmp/one; losetup /dev/loop1 /tmp/two")
+    host.linux("one", "head -n 1 /dev/xvda; ip addr add 10.77.0.2/24 dev eth0;"
+               "ip link set eth0 up; echo ready",
+               disk=["phy:/dev/loop0,xvda,w"], vif=["mac=00:16:3e:00:00:01,bridge=xenbr0"])
+    host.wait_console("one", "first-disk")
+    host.wait_console("one", "ready")
+    assert host.table("xl block-list one")[0][3] == "4"
+    assert host.table("xl network-list one")[0][2] == "00:16:3e:00:00:01"
+    host.wait_for("ping -c 1 -W 1 10.77.0.2")
+    host.sh("xl block-attach one phy:/dev/loop1 xvdb r")
+    host.wait(lambda: [x[3] for x in host.table("xl block-list one")] == ["4", "4"],
+              "no second disk")
+    host.sh("xl block-detach one xvdb; xl network-attach one bridge=xenbr0")
+    assert len(host.table("xl network-list one")) == 2
+    host.sh("xl network-detach one 1")
+    assert len(host.table("xl block-list one")) == len(host.table("xl network-list one")) == 1
+    host.sh("xl destroy one; losetup -d /dev/loop0; losetup -d /dev/loop1")
+
+
+def test_the_kernel_as_debian_packs_it(host):
+    host.linux("one", "echo sum $(seq 1000 | sha256sum)", kernel="/boot/vmlinuz")
+    want = host.sh("seq 1000 | sha256sum").split()[0]
+    assert want in host.wait_console("one", "sum .")
+    ids = [x["id"] for x in json.loads(host.sh("serai list --json"))]
+    assert ids == [0, int(host.sh("xl domid one"))], "the other toolstack does not see it"
+
+
+def test_what_cannot_be(host):
+    for keys in ({"kernel": "/boot/none"}, {"memory": 90000}, {"kernel": "/etc/passwd"},
+                 {"vcpus": 2, "cpus": "7"}, {"pool": "none"}):
+        with pytest.raises(CommandFailed):
+            host.small("bad", **keys)
+        assert host.names() == []
+    host.small("one")
+    with pytest.raises(CommandFailed):
+        host.small("one")
+    assert host.names() == ["one"]
+
+
+def test_xenstore_tools(host):
+    host.sh("xenstore-write /test/a 1 /test/b two")
+    assert host.sh("xenstore-read /test/a /test/b").split() == ["1", "two"]
+    assert host.sh("xenstore-list /test").split() == ["a", "b"]
+    assert host.sh("xenstore-ls /test").split("\n") == ['a = "1"', 'b = "two"']
+    host.sh("xenstore-chmod /test/a n0 r1; xenstore-exists /test/a")
+    assert "(n0,r1)" in host.sh("xenstore-ls -p /test")
+    seen = host.sh("(sleep 1; xenstore-write /test/a 2) & timeout 20 xenstore-watch -n 2 /test/a")
+    assert seen.split() == ["/test/a", "/test/a"]
+    host.sh("xenstore-rm /test; ! xenstore-exists /test")
+
+
+XML = """<domain type='xen'><name>{name}</name><memory unit='MiB'>160</memory>
+<vcpu>1</vcpu><os><type arch='x86_64' machine='xenpv'>linux</type>
+<kernel>/boot/vmlinux</kernel><initrd>/boot/guest.img</initrd>
+<cmdline>{options}</cmdline></os><on_reboot>restart</on_reboot>
+<devices><console type='pty'><target type='xen' port='0'/></console></devices></domain>"""
+
+
+def test_libvirt(host):
+    xml = base64.b64encode(XML.format(name="virt", options=QUIET).encode()).decode()
+    host.sh(f"echo {xml} | base64 -d >/root/virt.xml; libvirtd -d")
+    host.wait_for(f"{VIRSH} version | grep 'Xen 4.17.0'", 60)
+    host.sh(f"{VIRSH} define /root/virt.xml; {VIRSH} list --all | grep 'shut off'")
+    host.sh(f"{VIRSH} start virt", 300)
+    host.wait_console("virt", "guest: up")
+    info = dict(re.findall(r"^(.*?): +(.*)$", host.sh(f"{VIRSH} dominfo virt"), re.M))
+    assert info["Used memory"] == "163840 KiB" and info["CPU(s)"] == "1"
+    assert host.names() == ["virt"]
+    host.sh(f"{VIRSH} suspend virt")
+    assert host.sh(f"{VIRSH} domstate virt") == "paused"
+    host.sh(f"{VIRSH} resume virt; {VIRSH} vcpupin virt 0 1")
+    host.sh(f"{VIRSH} schedinfo virt --set weight=300")
+    assert host.table("xl sched-credit2 -d virt")[0][2:] == ["300", "0"]
+    host.sh(f"{VIRSH} shutdown virt")
+    host.wait_for(f"{VIRSH} domstate virt | grep 'shut off'", 120)
+    host.sh(f"{VIRSH} start virt; {VIRSH} destroy virt; {VIRSH} undefine virt", 300)
+    host.sh("kill $(cat /var/run/libvirtd.pid)")
+
+
+def test_the_xenstored_in_c(load):
+    with DebianHost("xl-c", files={"boot/load.elf": load}, options=OPTIONS,
+                    xenstored="c") as machine:
+        machine.boot()
+        machine.sh("pidof xenstored; ! pidof oxenstored")
+        machine.small("one", "spin")
+        machine.wait_console("one", "load: up")
+        assert machine.names() == ["one"]
+        machine.sh("xl destroy one")
+        machine.power_off()
