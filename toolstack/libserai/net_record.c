@@ -18,14 +18,27 @@
 
 enum { NET_RECORD_SIZE_MAX = 8192 };
 
+// Parts of records whose writers died: only who holds the lock writes, and we hold it.
+static void remove_parts(const char *dir_path)
+{
+    DIR *dir = opendir(dir_path);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        size_t len = strlen(e->d_name);
+        if (len > 4 && !strcmp(e->d_name + len - 4, ".tmp"))
+            unlinkat(dirfd(dir), e->d_name, 0);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 int net_lock(struct serai *s, struct serai_error *err)
 {
-    char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/net", s->state_dir);
-    int ret = file_make_dirs(path, 0755);
-    if (ret)
-        return err_sys(err, ret, "cannot make %s", path);
+    char dir[PATH_MAX], path[PATH_MAX];
+    snprintf(dir, sizeof(dir), "%s/net", s->state_dir);
     snprintf(path, sizeof(path), "%s/net.lock", s->state_dir);
+    int ret = file_make_dirs(dir, 0755);
+    if (ret)
+        return err_sys(err, ret, "cannot make %s", dir);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     while (fd >= 0 && flock(fd, LOCK_EX)) {
         if (errno == EINTR)
@@ -34,7 +47,10 @@ int net_lock(struct serai *s, struct serai_error *err)
         close(fd);
         return err_sys(err, ret, "cannot lock %s", path);
     }
-    return fd >= 0 ? fd : err_sys(err, -errno, "cannot open %s", path);
+    if (fd < 0)
+        return err_sys(err, -errno, "cannot open %s", path);
+    remove_parts(dir);
+    return fd;
 }
 
 static void record_path(struct serai *s, uint32_t domain, unsigned devid, char *path, size_t size)
