@@ -140,7 +140,7 @@ def test_life_of_a_linux(host):
     host.wait_for("test $(grep -c 'guest: up' /var/log/xen/console/guest-one.log) = 2", 240)
     host.wait(lambda: host.names() == ["one"], "it is not alone after the reboot")
     host.sh("xl shutdown -w one", 240)
-    assert host.names() == []
+    host.wait(lambda: host.names() == [], "it did not go")
 
 
 def test_cpus_and_memory_of_a_linux(host):
