@@ -107,6 +107,7 @@ FILE = "/tmp/{},raw,xvda,rw"
 BLOCK = "format=raw,vdev=xvdb,access=rw,backendtype=qdisk,target=/dev/vda"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [
     "",
     "xen_blkfront.feature_persistent=0 xen_blkfront.max_ring_page_order=2 "
@@ -124,6 +125,7 @@ def test_killed_under_load(machine, options):
     gone(m, "worker")
 
 
+@pytest.mark.long
 def test_hot_plug_under_load(machine):
     m = machine
     image(m, "a")

@@ -680,6 +680,7 @@ def arrived(world):
     return (before + time.monotonic()) / 2, rx["bytes"] + 14 * rx["packets"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mbit", [10, 100])
 def test_rate_holds(world, mbit):
     world.bridge()

@@ -64,6 +64,7 @@ def kill_stored(m):
     m.wait_for("[ -S /run/xenstored/socket ]")
 
 
+@pytest.mark.long
 def test_killed_under_load(machine):
     """Kills go on until everybody is done, and at least KILLS times."""
     m = machine

@@ -316,6 +316,7 @@ def debian_daemon():
     return contents
 
 
+@pytest.mark.long
 def test_with_debian_daemon(vmlinux, guest_image):
     """The same with Debian's xenstored in the place of ours."""
     files = {"boot/vmlinux": vmlinux, "boot/guest-do.img": guest_image, **debian_daemon()}
