@@ -140,16 +140,19 @@ class Machine:
     modules          what to load instead of kernel and image: QEMU's -initrd argument
     firmware_boot    QEMU arguments that boot from a medium instead of -kernel
     qemu             more QEMU arguments
+    threads          "single": all CPUs take turns in one thread of the emulator
     """
 
     def __init__(self, name, *, chipset="q35", cpus=2, memory="2G", options="",
                  kernel_options="", files=None, modules=None, firmware_boot=None, qemu=(),
-                 cpu=CPU):
+                 cpu=CPU, threads="multi"):
         self.name = name
         self.dir = tempfile.TemporaryDirectory(prefix="machine-")
         self.image = None
         machine = ["-M", chipset] if isinstance(chipset, str) else list(chipset)
-        args = ["-accel", "tcg,tb-size=256", *machine, "-cpu", cpu, "-smp", str(cpus),
+        # An explicit thread=multi would be refused together with -icount.
+        accel = "tcg,tb-size=256" + (",thread=single" if threads == "single" else "")
+        args = ["-accel", accel, *machine, "-cpu", cpu, "-smp", str(cpus),
                 "-m", memory, "-nodefaults", "-display", "none", "-no-reboot",
                 "-serial", "stdio", "-rtc", "base=utc",
                 "-qmp", f"unix:{self.dir.name}/qmp,server=on,wait=off"]

@@ -25,10 +25,13 @@ def test_boots_with_cpus(chipset, cpus):
 
 
 @pytest.mark.long
-def test_boots_with_64_cpus():
-    with Machine("boot-64", cpus=64, memory="4G", options="dom0_mem=1G") as m:
+@pytest.mark.parametrize("cpus", [64, 128])
+def test_boots_with_many_cpus(cpus):
+    # With a thread for each CPU, QEMU 7.2 loses an interrupt between CPUs now and then.
+    with Machine(f"boot-{cpus}", threads="single", cpus=cpus, memory="4G",
+                 options="dom0_mem=1G") as m:
         m.boot(1800)
-        assert m.sh("nproc", 600) == "64"
+        assert m.sh("nproc", 600) == str(cpus)
         m.send_command("poweroff -f")
         assert m.wait_end(600) == "guest-shutdown"
 
