@@ -2,11 +2,16 @@
 #include "daemon.h"
 
 #include "file.h"
+#include "log.h"
+#include "loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -29,4 +34,47 @@ int daemon_lock(const char *dir, const char *name)
     if (!ftruncate(fd, 0))
         dprintf(fd, "%d\n", (int)getpid());
     return fd;
+}
+
+int daemon_claim(const char *dir, const char *name, unsigned wait_ms)
+{
+    enum { TRY_MS = 100 };
+    int lock = daemon_lock(dir, name);
+    for (unsigned ms = 0; lock == -EWOULDBLOCK && ms < wait_ms; ms += TRY_MS) {
+        usleep(TRY_MS * 1000);
+        lock = daemon_lock(dir, name);
+    }
+    if (lock == -EWOULDBLOCK)
+        log_error("another %s is running", name);
+    else if (lock < 0)
+        daemon_fail(dir, lock);
+    return lock;
+}
+
+static void on_stop(void *arg, uint32_t signo)
+{
+    (void)signo;
+    loop_stop(arg, 0);
+}
+
+bool daemon_stop_on_signals(struct loop *l)
+{
+    return loop_add_signal(l, SIGTERM, on_stop, l) && loop_add_signal(l, SIGINT, on_stop, l);
+}
+
+int daemon_fail(const char *what, int code)
+{
+    log_error("%s: %s", what, strerror(-code));
+    return 1;
+}
+
+bool daemon_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (errno || end == text || *end || *text == '-' || n < min || n > max)
+        return false;
+    *out = n;
+    return true;
 }

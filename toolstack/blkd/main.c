@@ -12,15 +12,13 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #define BLKD_STATE_DIR "/run/serai"
 #define BLKD_ROOT      "/local/domain/0/backend/serai"
 
-enum { PORTS_AT_ONCE = 64, LOCK_WAIT_MS = 3000, LOCK_TRIES = 50, LOCK_TRY_US = 100 * 1000 };
+enum { PORTS_AT_ONCE = 64, LOCK_MS = 5000, IMAGE_LOCK_MS = 3000 };
 
 struct blkd {
     struct loop *loop;
@@ -28,13 +26,6 @@ struct blkd {
     struct devices devices;
     char journals[256];
 };
-
-static void on_stop(void *arg, uint32_t signo)
-{
-    struct blkd *b = arg;
-    (void)signo;
-    loop_stop(b->loop, 0);
-}
 
 static void on_status(void *arg, uint32_t signo)
 {
@@ -77,43 +68,26 @@ static void on_store_changed(void *arg, const char *path, const char *token)
 
 static const struct store_calls store_events = {.back = on_store_back, .changed = on_store_changed};
 
-static int fail(const char *what, int code)
-{
-    log_error("%s: %s", what, strerror(-code));
-    return 1;
-}
-
 // Everything after the options; returns the exit code.
 static int serve(struct blkd *b, const char *state_dir, struct device_options *options)
 {
     // One that has just been killed may still be ending.
-    int lock = daemon_lock(state_dir, "blkd");
-    for (unsigned i = 0; lock == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
-        usleep(LOCK_TRY_US);
-        lock = daemon_lock(state_dir, "blkd");
-    }
-    if (lock == -EWOULDBLOCK) {
-        log_error("another blkd is running");
+    if (daemon_claim(state_dir, "blkd", LOCK_MS) < 0)
         return 1;
-    }
-    if (lock < 0)
-        return fail(state_dir, lock);
     snprintf(b->journals, sizeof(b->journals), "%s/blkd", state_dir);
     int ret = file_make_dirs(b->journals, 0700);
     if (ret)
-        return fail(b->journals, ret);
+        return daemon_fail(b->journals, ret);
     options->journal_dir = b->journals;
     if (xen_host_open(&b->xen))
         return 1;
     ret = devices_init(&b->devices, &b->xen.host, b->loop, options);
     if (ret)
-        return fail("io_uring", ret);
+        return daemon_fail("io_uring", ret);
     b->xen.store = store_new(b->loop, &store_events, b);
     if (!b->xen.store || !loop_add_fd(b->loop, xenevtchn_fd(b->xen.events), EPOLLIN, on_ports, b) ||
-        !loop_add_signal(b->loop, SIGUSR1, on_status, b) ||
-        !loop_add_signal(b->loop, SIGTERM, on_stop, b) ||
-        !loop_add_signal(b->loop, SIGINT, on_stop, b))
-        return fail("event loop", -ENOMEM);
+        !loop_add_signal(b->loop, SIGUSR1, on_status, b) || !daemon_stop_on_signals(b->loop))
+        return daemon_fail("event loop", -ENOMEM);
     log_info("ready");
     return loop_run(b->loop) ? 1 : 0;
 }
@@ -128,10 +102,8 @@ static void print_usage(FILE *to)
 static bool number(const char *name, const char *text, unsigned long min, unsigned long max,
                    unsigned *out)
 {
-    char *end;
-    errno = 0;
-    unsigned long n = strtoul(text, &end, 10);
-    if (errno || end == text || *end || *text == '-' || n < min || n > max) {
+    uint64_t n;
+    if (!daemon_number(text, min, max, &n)) {
         log_error("%s: \"%s\" is not a number from %lu to %lu", name, text, min, max);
         return false;
     }
@@ -155,7 +127,7 @@ int main(int argc, char **argv)
                                      .ring_order = DEVICE_RING_ORDER_MAX,
                                      .indirect = BLK_SEGMENTS_MAX,
                                      .persistent = true,
-                                     .lock_wait_ms = LOCK_WAIT_MS};
+                                     .lock_wait_ms = IMAGE_LOCK_MS};
     struct blkd b = {0};
     const char *state_dir = BLKD_STATE_DIR;
     enum log_level level = LOG_LEVEL_INFO;
@@ -199,7 +171,7 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_NOFILE, &files); // best effort: two for each disk
     b.loop = loop_new();
     if (!b.loop)
-        return fail("event loop", -errno);
+        return daemon_fail("event loop", -errno);
     // What is in work stays in the journals and is carried out by the next blkd.
     return serve(&b, state_dir, &options);
 }

@@ -9,21 +9,12 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #define CONSOLED_LOG_DIR "/var/log/serai/console"
 
 enum { CHECK_MS = 2000, KIB = 1024 };
-
-static void on_stop(void *arg, uint32_t signo)
-{
-    struct consoled *d = arg;
-    (void)signo;
-    loop_stop(d->loop, 0);
-}
 
 static void on_check(void *arg, uint32_t count)
 {
@@ -53,12 +44,6 @@ static void print_note(void *ctx, enum serai_log_level level, const char *text)
     log_message(level == SERAI_LOG_WARNING ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "%s", text);
 }
 
-static int fail(const char *what, int code)
-{
-    log_error("%s: %s", what, strerror(-code));
-    return 1;
-}
-
 // Everything after the options; returns the exit code.
 static int serve(struct consoled *d, const char *state_dir)
 {
@@ -67,34 +52,28 @@ static int serve(struct consoled *d, const char *state_dir)
     struct serai_error err;
     if (serai_sweep(d->s, &err) < 0)
         log_warn("%s", err.text);
-    int lock = daemon_lock(state_dir, "consoled");
-    if (lock == -EWOULDBLOCK) {
-        log_error("another consoled is running");
+    if (daemon_claim(state_dir, "consoled", 0) < 0)
         return 1;
-    }
-    if (lock < 0)
-        return fail(state_dir, lock);
 
     d->evtchn = xenevtchn_open(NULL, 0);
     if (!d->evtchn)
-        return fail("cannot open /dev/xen/evtchn (is module xen-evtchn loaded?)", -errno);
+        return daemon_fail("cannot open /dev/xen/evtchn (is module xen-evtchn loaded?)", -errno);
     d->memory = xenforeignmemory_open(NULL, 0);
     if (!d->memory)
-        return fail("cannot open /dev/xen/privcmd", -errno);
+        return daemon_fail("cannot open /dev/xen/privcmd", -errno);
     int ret = viewers_listen(d, serai_console_socket(d->s));
     if (ret)
-        return fail(serai_console_socket(d->s), ret);
+        return daemon_fail(serai_console_socket(d->s), ret);
     w.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (w.fd < 0 ||
         inotify_add_watch(w.fd, serai_domain_dir(d->s), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0)
-        return fail(serai_domain_dir(d->s), -errno);
+        return daemon_fail(serai_domain_dir(d->s), -errno);
 
     struct loop_source *check = loop_add_timer(d->loop, on_check, d);
     if (!check || !loop_add_fd(d->loop, w.fd, EPOLLIN, on_records, &w) ||
         !loop_add_fd(d->loop, xenevtchn_fd(d->evtchn), EPOLLIN, guests_on_event, d) ||
-        !loop_add_signal(d->loop, SIGTERM, on_stop, d) ||
-        !loop_add_signal(d->loop, SIGINT, on_stop, d))
-        return fail("event loop", -ENOMEM);
+        !daemon_stop_on_signals(d->loop))
+        return daemon_fail("event loop", -ENOMEM);
     loop_arm(check, CHECK_MS, CHECK_MS);
     guests_rescan(d);
     log_info("ready");
@@ -110,14 +89,10 @@ static void print_usage(FILE *to)
 
 static bool number(const char *name, const char *text, uint64_t max, uint64_t *out)
 {
-    char *end;
-    errno = 0;
-    unsigned long long n = strtoull(text, &end, 10);
-    if (errno || end == text || *end || *text == '-' || n > max) {
+    if (!daemon_number(text, 0, max, out)) {
         log_error("%s: \"%s\" is not a number up to %llu", name, text, (unsigned long long)max);
         return false;
     }
-    *out = n;
     return true;
 }
 
@@ -176,7 +151,7 @@ int main(int argc, char **argv)
     struct serai_error err;
     d.loop = loop_new();
     if (!d.loop)
-        return fail("event loop", -errno);
+        return daemon_fail("event loop", -errno);
     if (serai_open(&d.s, &open, &err)) {
         log_error("%s", err.text);
         return 1;

@@ -10,20 +10,12 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <xen/xen.h>
 
 enum { POLL_MS = 5000, POLL_ALONE_MS = 500, SWEEP_MS = 60000 };
-
-static void on_stop(void *arg, uint32_t signo)
-{
-    struct lifed *l = arg;
-    (void)signo;
-    loop_stop(l->loop, 0);
-}
 
 static void on_later(void *arg, uint32_t count)
 {
@@ -97,12 +89,6 @@ static void print_note(void *ctx, enum serai_log_level level, const char *text)
     log_message(level == SERAI_LOG_WARNING ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "%s", text);
 }
 
-static int fail(const char *what, int code)
-{
-    log_error("%s: %s", what, strerror(-code));
-    return 1;
-}
-
 // When another program is the listener, or events are not to be had, looking often has to do.
 static bool listen_for_ends(struct lifed *l)
 {
@@ -120,19 +106,13 @@ static bool listen_for_ends(struct lifed *l)
 
 static int serve(struct lifed *l, const char *state_dir)
 {
-    int lock = daemon_lock(state_dir, "lifed");
-    if (lock == -EWOULDBLOCK) {
-        log_error("another lifed is running");
+    if (daemon_claim(state_dir, "lifed", 0) < 0)
         return 1;
-    }
-    if (lock < 0)
-        return fail(state_dir, lock);
     l->poll = loop_add_timer(l->loop, on_look, l);
     struct loop_source *sweep = loop_add_timer(l->loop, on_sweep, l);
     l->later = loop_add_timer(l->loop, on_later, l);
-    if (!l->poll || !sweep || !l->later || !loop_add_signal(l->loop, SIGTERM, on_stop, l) ||
-        !loop_add_signal(l->loop, SIGINT, on_stop, l))
-        return fail("event loop", -ENOMEM);
+    if (!l->poll || !sweep || !l->later || !daemon_stop_on_signals(l->loop))
+        return daemon_fail("event loop", -ENOMEM);
     listen_to_store(l);
     // The hypervisor tells one program only, and a xenstore daemon cannot do without.
     l->virq = !l->events && listen_for_ends(l);
@@ -169,7 +149,7 @@ int main(int argc, char **argv)
     struct serai_error err;
     l.loop = loop_new();
     if (!l.loop)
-        return fail("event loop", -errno);
+        return daemon_fail("event loop", -errno);
     if (serai_open(&l.s, &open, &err)) {
         log_error("%s", err.text);
         return 1;

@@ -108,13 +108,6 @@ static void on_domains(void *arg)
 
 static const struct xen_hooks xen_hooks = {.event = on_port, .domains_changed = on_domains};
 
-static void on_stop(void *arg, uint32_t signo)
-{
-    struct stored *d = arg;
-    (void)signo;
-    loop_stop(d->loop, 0);
-}
-
 static void on_housekeep(void *arg, uint32_t count)
 {
     struct stored *d = arg;
@@ -123,12 +116,6 @@ static void on_housekeep(void *arg, uint32_t count)
 }
 
 // ---- start --------------------------------------------------------------------------------
-
-static int fail(const char *what, int code)
-{
-    log_error("%s: %s", what, strerror(-code));
-    return 1;
-}
 
 // Tells systemd, if it started us (sd_notify(3)'s protocol).
 static void tell_ready(void)
@@ -169,16 +156,11 @@ static int write_pid_file(const char *path)
 static int start(struct stored *d, const struct options *o)
 {
     char path[PATH_MAX];
-    int lock = daemon_lock(d->state_dir, "stored");
-    if (lock == -EWOULDBLOCK) {
-        log_error("another stored is running");
+    if (daemon_claim(d->state_dir, "stored", 0) < 0)
         return 1;
-    }
-    if (lock < 0)
-        return fail(d->state_dir, lock);
     int ret = turns_init(&d->turns, d->loop);
     if (ret)
-        return fail("event loop", ret);
+        return daemon_fail("event loop", ret);
     if (!o->no_xen) {
         d->xen = xen_open(d->loop, &xen_hooks, d);
         if (!d->xen)
@@ -188,7 +170,7 @@ static int start(struct stored *d, const struct options *o)
     snprintf(path, sizeof(path), "%s/journal", d->state_dir);
     ret = journal_open(&d->journal, path, &d->store);
     if (ret)
-        return fail(path, ret);
+        return daemon_fail(path, ret);
     for (unsigned i = 0; i < o->limit_count; i++)
         limits_set(&d->store.limits, o->limits[i][0], o->limits[i][1]);
     if (d->xen) {
@@ -198,17 +180,16 @@ static int start(struct stored *d, const struct options *o)
     for (unsigned i = 0; i < o->socket_count; i++) {
         ret = strcmp(o->sockets[i], "none") != 0 ? sockets_listen(d, o->sockets[i]) : 0;
         if (ret)
-            return fail(o->sockets[i], ret);
+            return daemon_fail(o->sockets[i], ret);
     }
     struct loop_source *timer = loop_add_timer(d->loop, on_housekeep, d);
-    if (!timer || !loop_add_signal(d->loop, SIGTERM, on_stop, d) ||
-        !loop_add_signal(d->loop, SIGINT, on_stop, d))
-        return fail("event loop", -ENOMEM);
+    if (!timer || !daemon_stop_on_signals(d->loop))
+        return daemon_fail("event loop", -ENOMEM);
     loop_arm(timer, HOUSEKEEP_MS, HOUSEKEEP_MS);
     if (o->pid_file) {
         ret = write_pid_file(o->pid_file);
         if (ret)
-            return fail(o->pid_file, ret);
+            return daemon_fail(o->pid_file, ret);
     }
     return 0;
 }
@@ -322,7 +303,7 @@ int main(int argc, char **argv)
     d->compaction.serve = on_compaction;
     d->loop = loop_new();
     if (!d->loop)
-        return fail("event loop", -errno);
+        return daemon_fail("event loop", -errno);
     store_init(&d->store, &store_hooks, d);
     code = start(d, &o);
     if (!code) {
