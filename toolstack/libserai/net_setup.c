@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // Marks bridges that may be removed again.
 #define BRIDGE_ALIAS "made by serai"
@@ -128,19 +129,31 @@ static int setup_bridge(struct serai *s, struct netlink *n, struct net_conf *con
     return ret;
 }
 
+// The host's configuration, the lock (to be closed) and a socket: the lock, or an error.
+static int setup_begin(struct serai *s, struct net_conf *conf, struct netlink **n,
+                       struct serai_error *err)
+{
+    int ret = net_conf_load(s, conf, err);
+    if (ret)
+        return ret;
+    int lock = net_lock(s, err);
+    if (lock < 0)
+        return lock;
+    ret = netlink_open(n, NETLINK_ROUTE);
+    if (!ret)
+        return lock;
+    close(lock);
+    return err_sys(err, ret, "cannot open a netlink socket");
+}
+
 int serai_net_setup(struct serai *s, struct serai_error *err)
 {
     NETLINK_AUTO n = NULL;
     struct net_conf conf;
-    int ret = net_conf_load(s, &conf, err);
-    if (ret)
-        return ret;
-    FD_AUTO lock = net_lock(s, err);
+    int ret;
+    FD_AUTO lock = setup_begin(s, &conf, &n, err);
     if (lock < 0)
         return lock;
-    ret = netlink_open(&n, NETLINK_ROUTE);
-    if (ret)
-        return err_sys(err, ret, "cannot open a netlink socket");
     if (conf.setup == SERAI_NET_BRIDGE)
         return setup_bridge(s, n, &conf, err);
     if (*conf.gatewaydev) {
@@ -161,16 +174,10 @@ int serai_net_unsetup(struct serai *s, struct serai_error *err)
     struct rtnl_link bridge;
     struct net_record *list;
     size_t count, users = 0;
-    int ret = net_conf_load(s, &conf, err);
-    if (ret)
-        return ret;
-    FD_AUTO lock = net_lock(s, err);
+    FD_AUTO lock = setup_begin(s, &conf, &n, err);
     if (lock < 0)
         return lock;
-    ret = netlink_open(&n, NETLINK_ROUTE);
-    if (ret)
-        return err_sys(err, ret, "cannot open a netlink socket");
-    ret = rtnl_link_get(n, conf.bridge, &bridge);
+    int ret = rtnl_link_get(n, conf.bridge, &bridge);
     if (ret)
         return ret == -ENODEV ? 0 : net_fail(n, err, ret, "cannot look up %s", conf.bridge);
     if (strcmp(bridge.kind, "bridge") != 0 || strcmp(bridge.alias, BRIDGE_ALIAS) != 0)

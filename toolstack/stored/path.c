@@ -65,3 +65,9 @@ bool path_is_below(const char *path, const char *base)
         return path[0] == '/';
     return !strncmp(path, base, len) && (path[len] == '/' || !path[len]);
 }
+
+int path_order(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+    return order ? order : (a_len > b_len) - (a_len < b_len);
+}

@@ -20,5 +20,7 @@ size_t path_home_length(unsigned domid);
 const char *path_step(const char **rest, size_t *len);
 // The length of the parent's path; 0 for the root's and for children of the root.
 size_t path_parent_length(const char *path);
+// The order of two components, as memcmp: by bytes, a beginning before the whole.
+int path_order(const char *a, size_t a_len, const char *b, size_t b_len);
 // Whether `path` is `base` or below it (both absolute).
 bool path_is_below(const char *path, const char *base);

@@ -110,9 +110,7 @@ static bool node_place(const struct node *n, const char *name, size_t len, uint3
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
         const struct node *k = n->kids[mid];
-        int order = memcmp(k->name, name, len < k->name_len ? len : k->name_len);
-        if (!order)
-            order = (int)k->name_len - (int)len;
+        int order = path_order(k->name, k->name_len, name, len);
         if (!order) {
             *at = mid;
             return true;

@@ -39,9 +39,7 @@ static bool dir_place(const struct watch_dir *d, const char *name, size_t len, u
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
         const struct watch_dir *k = d->kids[mid];
-        int order = memcmp(k->name, name, len < k->name_len ? len : k->name_len);
-        if (!order)
-            order = (int)k->name_len - (int)len;
+        int order = path_order(k->name, k->name_len, name, len);
         if (!order) {
             *at = mid;
             return true;
