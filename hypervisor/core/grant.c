@@ -86,7 +86,8 @@ static struct active **chunk_slot(const struct grant_table *t, grant_ref_t ref)
     return &t->active[ref / V1_PER_PAGE][ref / ACTIVE_PER_CHUNK % CHUNKS_PER_PAGE];
 }
 
-struct active *grant_active_find(struct grant_table *t, grant_ref_t ref)
+// Locked; NULL: no such reference, or none of its neighbours was ever used.
+static struct active *active_find(struct grant_table *t, grant_ref_t ref)
 {
     uint32_t entries = grant_entries(t);
 
@@ -103,16 +104,18 @@ struct active *grant_active_find(struct grant_table *t, grant_ref_t ref)
 
 struct active *grant_active_lock(struct grant_table *t, grant_ref_t ref)
 {
-    struct active *a = grant_active_find(t, ref);
+    struct active *a = active_find(t, ref);
     uint32_t entries = grant_entries(t);
 
     if (likely(a) || ref >= entries)
         return a;
     ref = (grant_ref_t)index_nospec(ref, entries);
-    return make_chunk(t, chunk_slot(t, ref)) ? grant_active_find(t, ref) : NULL;
+    return make_chunk(t, chunk_slot(t, ref)) ? active_find(t, ref) : NULL;
 }
 
-bool grant_offered(struct grant_table *t, grant_ref_t ref, uint16_t type, const struct domain *user)
+// Does the entry offer `user` this type of use at the moment?
+static bool is_offered(struct grant_table *t, grant_ref_t ref, uint16_t type,
+                       const struct domain *user)
 {
     bool offered = false;
 
@@ -124,6 +127,16 @@ bool grant_offered(struct grant_table *t, grant_ref_t ref, uint16_t type, const 
     }
     spin_unlock(&t->lock);
     return offered;
+}
+
+struct active *grant_active_use(struct grant_table *t, grant_ref_t ref, uint16_t type,
+                                const struct domain *user)
+{
+    struct active *a = active_find(t, ref);
+
+    if (unlikely(!a) && is_offered(t, ref, type, user))
+        a = grant_active_lock(t, ref);
+    return a;
 }
 
 uint32_t *grant_header(const struct grant_table *t, grant_ref_t ref)

@@ -157,9 +157,7 @@ static int16_t transfer(struct domain *to, const struct gnttab_transfer *op)
     struct active *a;
     int16_t rc;
 
-    a = grant_active_find(t, op->ref); // keeps the version
-    if (!a && grant_offered(t, op->ref, GTF_accept_transfer, d))
-        a = grant_active_lock(t, op->ref);
+    a = grant_active_use(t, op->ref, GTF_accept_transfer, d); // keeps the version
     if (!a)
         return GNTST_bad_gntref;
     if (READ_ONCE(t->changing) || op->ref >= grant_entries(t))

@@ -78,12 +78,10 @@ static inline uint32_t grant_entries(const struct grant_table *t)
 int __must_check grant_grow(struct domain *d, uint32_t frames); // table locked
 // The active entry of a reference, locked; NULL: no such reference, or out of memory.
 struct active *grant_active_lock(struct grant_table *t, grant_ref_t ref);
-// The same, but NULL also when none of its neighbours was ever used: nothing is allocated.
-struct active *grant_active_find(struct grant_table *t, grant_ref_t ref);
-// Does the entry offer `user` this type of use at the moment? Asked before memory is spent in the
-// granter's name. Takes the table's lock.
-bool grant_offered(struct grant_table *t, grant_ref_t ref, uint16_t type,
-                   const struct domain *user);
+// The same for a use by another domain: memory is spent in the granter's name only when the entry
+// offers `user` this type of use at the moment, NULL otherwise. May take the table's lock.
+struct active *grant_active_use(struct grant_table *t, grant_ref_t ref, uint16_t type,
+                                const struct domain *user);
 // The entry's header {flags, domid} and the word with the reading and writing bits.
 uint32_t *grant_header(const struct grant_table *t, grant_ref_t ref);
 uint16_t *grant_status(const struct grant_table *t, grant_ref_t ref);

@@ -136,9 +136,7 @@ static int16_t acquire(struct domain *granter, grant_ref_t ref, const struct wis
 
     if (!granter->grant)
         return GNTST_bad_domain;
-    a = grant_active_find(granter->grant, ref);
-    if (unlikely(!a) && grant_offered(granter->grant, ref, w->type, w->user))
-        a = grant_active_lock(granter->grant, ref);
+    a = grant_active_use(granter->grant, ref, w->type, w->user);
     if (!a)
         return GNTST_bad_gntref;
     rc = acquire_locked(granter, a, ref, w);
