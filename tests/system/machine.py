@@ -140,19 +140,17 @@ class Machine:
     modules          what to load instead of kernel and image: QEMU's -initrd argument
     firmware_boot    QEMU arguments that boot from a medium instead of -kernel
     qemu             more QEMU arguments
-    threads          "multi": each CPU has a thread of the emulator, instead of taking turns
     """
 
     def __init__(self, name, *, chipset="q35", cpus=2, memory="2G", options="",
                  kernel_options="", files=None, modules=None, firmware_boot=None, qemu=(),
-                 cpu=CPU, threads="single"):
+                 cpu=CPU):
         self.name = name
         self.dir = tempfile.TemporaryDirectory(prefix="machine-")
         self.image = None
         machine = ["-M", chipset] if isinstance(chipset, str) else list(chipset)
         # With a thread for each CPU, QEMU 7.2 loses an interrupt between CPUs now and then.
-        accel = f"tcg,tb-size=256,thread={threads}"
-        args = ["-accel", accel, *machine, "-cpu", cpu, "-smp", str(cpus),
+        args = ["-accel", "tcg,tb-size=256,thread=single", *machine, "-cpu", cpu, "-smp", str(cpus),
                 "-m", memory, "-nodefaults", "-display", "none", "-no-reboot",
                 "-serial", "stdio", "-rtc", "base=utc",
                 "-qmp", f"unix:{self.dir.name}/qmp,server=on,wait=off"]
