@@ -9,10 +9,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 int daemon_lock(const char *dir, const char *name)
@@ -60,6 +63,26 @@ static void on_stop(void *arg, uint32_t signo)
 bool daemon_stop_on_signals(struct loop *l)
 {
     return loop_add_signal(l, SIGTERM, on_stop, l) && loop_add_signal(l, SIGINT, on_stop, l);
+}
+
+void daemon_ready(void)
+{
+    log_info("ready");
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    size_t len = path ? strlen(path) : 0;
+    if (!len || len >= sizeof(addr.sun_path))
+        return;
+    memcpy(addr.sun_path, path, len);
+    if (path[0] == '@')
+        addr.sun_path[0] = '\0';
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    if (sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&addr, size) < 0)
+        log_warn("cannot tell the service manager: %s", strerror(errno));
+    close(fd);
 }
 
 int daemon_fail(const char *what, int code)

@@ -16,6 +16,9 @@ int daemon_lock(const char *dir, const char *name);
 int daemon_claim(const char *dir, const char *name, unsigned wait_ms);
 // SIGTERM and SIGINT end the loop with 0. False without memory.
 bool daemon_stop_on_signals(struct loop *l);
+// Logs that the daemon serves, and tells systemd if it has started us (the protocol of
+// sd_notify(3)).
+void daemon_ready(void);
 // Logs "WHAT: text of errno number -code"; returns 1, the exit code.
 int daemon_fail(const char *what, int code);
 // A decimal number without a sign, from min to max, and nothing behind it.

@@ -88,7 +88,7 @@ static int serve(struct blkd *b, const char *state_dir, struct device_options *o
     if (!b->xen.store || !loop_add_fd(b->loop, xenevtchn_fd(b->xen.events), EPOLLIN, on_ports, b) ||
         !loop_add_signal(b->loop, SIGUSR1, on_status, b) || !daemon_stop_on_signals(b->loop))
         return daemon_fail("event loop", -ENOMEM);
-    log_info("ready");
+    daemon_ready();
     return loop_run(b->loop) ? 1 : 0;
 }
 

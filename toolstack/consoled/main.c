@@ -76,7 +76,7 @@ static int serve(struct consoled *d, const char *state_dir)
         return daemon_fail("event loop", -ENOMEM);
     loop_arm(check, CHECK_MS, CHECK_MS);
     guests_rescan(d);
-    log_info("ready");
+    daemon_ready();
     return loop_run(d->loop) ? 1 : 0;
 }
 

@@ -120,7 +120,7 @@ static int serve(struct lifed *l, const char *state_dir)
     loop_arm(sweep, SWEEP_MS, SWEEP_MS);
     on_sweep(l, 0);
     lifed_look(l);
-    log_info("ready");
+    daemon_ready();
     return loop_run(l->loop) ? 1 : 0;
 }
 

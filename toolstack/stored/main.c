@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define STORED_SOCKET    "/run/xenstored/socket"
@@ -116,26 +114,6 @@ static void on_housekeep(void *arg, uint32_t count)
 }
 
 // ---- start --------------------------------------------------------------------------------
-
-// Tells systemd, if it started us (sd_notify(3)'s protocol).
-static void tell_ready(void)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    size_t len = path ? strlen(path) : 0;
-    if (!len || len >= sizeof(addr.sun_path))
-        return;
-    memcpy(addr.sun_path, path, len);
-    if (path[0] == '@')
-        addr.sun_path[0] = '\0';
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
-    if (sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&addr, size) < 0)
-        log_warn("cannot tell the service manager: %s", strerror(errno));
-    close(fd);
-}
 
 static int write_pid_file(const char *path)
 {
@@ -307,8 +285,7 @@ int main(int argc, char **argv)
     store_init(&d->store, &store_hooks, d);
     code = start(d, &o);
     if (!code) {
-        log_info("ready");
-        tell_ready();
+        daemon_ready();
         code = loop_run(d->loop) ? 1 : 0;
     }
     sockets_close(d);
