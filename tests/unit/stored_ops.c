@@ -373,6 +373,48 @@ static void test_transaction_size(void **unused)
     assert_int_equal(i, 101);
 }
 
+/* What a guest makes the daemon remember is within its memory, also what is not nodes. */
+static void test_memory(void **unused)
+{
+    struct conn *c = h.socket, *g = host_guest(&h, 1);
+    long limit = 4 << 20, seen = 0;
+    char path[3001], token[16];
+    ask(c, XS_SET_PERMS, 0, "/tool", "b0", NULL);
+    uint32_t ids[10];
+    for (unsigned tx = 0; tx < 10; tx++) {
+        ids[tx] = begin(g);
+    }
+    for (unsigned tx = 0; tx < 10; tx++) {
+        for (unsigned i = 0; i < 1000; i++) {
+            memset(path, 'p', sizeof(path) - 1);
+            memcpy(path, "/tool/", 6);
+            path[6 + snprintf(path + 6, 16, "%u", i)] = '-';
+            path[sizeof(path) - 1] = '\0';
+            ask(g, XS_READ, ids[tx], path, NULL);
+            long bytes = domain_find(&h.store, 1)->use.bytes;
+            seen = bytes > seen ? bytes : seen;
+        }
+    }
+    assert_true(seen > limit / 2 && seen < limit + (64 << 10));
+    assert_sound(&h);
+    assert_int_equal(ask(g, XS_RESET_WATCHES, 0, "", NULL), 0);
+    /* paths of many short components, nothing in common */
+    unsigned watches = 0;
+    for (unsigned i = 0; i < 128; i++) {
+        snprintf(path, sizeof(path), "/%u", i);
+        size_t len = strlen(path);
+        for (; len < 2900; len += 2) {
+            memcpy(path + len, "/a", 3);
+        }
+        snprintf(token, sizeof(token), "%u", i);
+        watches += !ask(g, XS_WATCH, 0, path, token, NULL);
+    }
+    assert_true(watches > 4 && watches < 40);
+    assert_true(domain_find(&h.store, 1)->use.bytes <= limit + (64 << 10));
+    assert_sound(&h);
+    assert_int_equal(ask(g, XS_RESET_WATCHES, 0, "", NULL), 0);
+}
+
 static void test_control(void **unused)
 {
     struct conn *c = h.socket;
@@ -432,10 +474,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_write_read), T(test_paths),       T(test_payloads),        T(test_mkdir_rm),
-        T(test_directory),  T(test_permissions), T(test_privileged_only), T(test_domains),
-        T(test_target),     T(test_gone),        T(test_quotas),          T(test_transaction_size),
-        T(test_control),    T(test_no_journal),
+        T(test_write_read),       T(test_paths),       T(test_payloads),        T(test_mkdir_rm),
+        T(test_directory),        T(test_permissions), T(test_privileged_only), T(test_domains),
+        T(test_target),           T(test_gone),        T(test_quotas),          T(test_memory),
+        T(test_transaction_size), T(test_control),     T(test_no_journal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

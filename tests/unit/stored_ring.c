@@ -468,6 +468,27 @@ static void test_nonsense(void **unused)
     stop();
 }
 
+/* A guest moves the daemon's own index while none runs: by every distance, behind any request. */
+static void test_moved_index(void **unused)
+{
+    start();
+    guest_get("/tool", "");
+    for (uint32_t by = 1; by < 2 * MESSAGE_MAX; by += by < 64 ? 1 : 61) {
+        host_stop(&h);
+        page.req_cons += by;
+        page.req_prod = page.req_cons + 1 + by % 1000;
+        daemon_start(false);
+        for (unsigned i = 0; i < 50; i++) {
+            ring_serve(&ring, 4);
+            page.rsp_cons = page.rsp_prod;
+        }
+        page.connection = XENSTORE_RECONNECT;
+        ring_serve(&ring, 4);
+        guest_get("/tool", "");
+    }
+    stop();
+}
+
 /* State that does not fit the ring is not trusted. */
 static void test_lost_state(void **unused)
 {
@@ -497,7 +518,7 @@ int main(void)
         cmocka_unit_test(test_work),       cmocka_unit_test(test_killed_anywhere),
         cmocka_unit_test(test_rules),      cmocka_unit_test(test_reconnect),
         cmocka_unit_test(test_deaf),       cmocka_unit_test(test_nonsense),
-        cmocka_unit_test(test_lost_state),
+        cmocka_unit_test(test_lost_state), cmocka_unit_test(test_moved_index),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,12 +60,14 @@ static int ring_state_map(struct ring_conn *rc)
     return ret;
 }
 
-// A dead process's end of the channel may be there for a moment yet.
-static int ring_bind(struct ring_conn *rc, uint32_t remote, unsigned tries)
+// A dead process's end of the channel may be there for a moment yet. What is waited for it is taken
+// from `tries`, so that guests that have closed their ends together cost no more than one.
+static int ring_bind(struct ring_conn *rc, uint32_t remote, unsigned *tries)
 {
     static const struct timespec pause = {.tv_nsec = RING_BIND_WAIT_MS * 1000000L};
     int port = xen_bind(rc->daemon->xen, rc->conn.who.domid, remote);
-    while (port < 0 && --tries) {
+    while (port < 0 && *tries) {
+        --*tries;
         nanosleep(&pause, NULL);
         port = xen_bind(rc->daemon->xen, rc->conn.who.domid, remote);
     }
@@ -86,7 +88,7 @@ static void ring_let_go(struct ring_conn *rc)
 }
 
 // Maps and binds everything. `fresh`: a ring that has not been served before.
-static int ring_reach(struct ring_conn *rc, bool fresh, unsigned tries)
+static int ring_reach(struct ring_conn *rc, bool fresh, unsigned *tries)
 {
     struct stored *d = rc->daemon;
     struct domain *dom = rc->conn.domain;
@@ -187,7 +189,7 @@ int rings_connect(void *arg, struct domain *dom)
     struct ring_conn *rc = ring_new(d, dom);
     if (d->store.loading)
         return 0; // rings_attach_all() follows
-    int ret = ring_reach(rc, true, 1);
+    int ret = ring_reach(rc, true, &(unsigned){0});
     if (ret) {
         log_warn("domain %u: cannot reach its ring: %s", dom->id, strerror(-ret));
         ring_free(rc, true);
@@ -205,7 +207,7 @@ int rings_rebind(void *arg, struct domain *dom)
         return 0;
     xen_unbind(rc->daemon->xen, rc->port);
     rc->port = 0;
-    int port = ring_bind(rc, dom->port, 1);
+    int port = ring_bind(rc, dom->port, &(unsigned){0});
     if (port < 0) {
         log_warn("domain %u: cannot bind its port again: %s", dom->id, strerror(-port));
         ring_let_go(rc);
@@ -254,6 +256,7 @@ int rings_open_control(struct stored *d)
 
 void rings_attach_all(struct stored *d)
 {
+    unsigned tries = RING_BIND_TRIES;
     int looked = xen_look(d->xen);
     if (looked)
         log_warn("cannot ask which domains there are: %s", strerror(-looked));
@@ -262,7 +265,7 @@ void rings_attach_all(struct stored *d)
         unsigned id = rc->conn.who.domid;
         if (id && !looked && xen_domain_state(d->xen, id) == XEN_DOMAIN_NONE)
             continue; // is let go when the domains are looked at
-        int ret = ring_reach(rc, false, RING_BIND_TRIES);
+        int ret = ring_reach(rc, false, &tries);
         if (ret)
             log_error("domain %u: cannot reach its ring: %s", id, strerror(-ret));
     }
@@ -273,7 +276,7 @@ void rings_retry(struct stored *d)
     for (struct ring_conn *rc = d->rings; rc; rc = rc->next) {
         unsigned id = rc->conn.who.domid;
         if (!rc->port && (!id || xen_domain_state(d->xen, id) != XEN_DOMAIN_NONE) &&
-            !ring_reach(rc, false, 1))
+            !ring_reach(rc, false, &(unsigned){0}))
             log_info("domain %u: its ring is reached now", id);
     }
 }

@@ -44,7 +44,7 @@ int op_watch(struct request *r)
     if (!c->who.privileged) {
         if (c->domain->use.watches >= l->watches)
             return -E2BIG;
-        if (c->domain->use.bytes + (long)r->len > (long)l->memory)
+        if (c->domain->use.bytes + watch_cost(arg[0], arg[1]) > (long)l->memory)
             return -ENOMEM;
     }
     ret = watch_add(c, arg[0], arg[1]);

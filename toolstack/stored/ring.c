@@ -78,7 +78,7 @@ static void ring_forget(struct ring *r)
 {
     BUF_AUTO body = {0};
     record_u16(&body, (uint16_t)r->conn->who.domid);
-    if (store_record(r->conn->store, RECORD_RESET, &body))
+    if (store_record(r->conn->store, RECORD_RESET, &body) && domain_may_tell(r->conn->domain))
         log_error("domain %u: its reset cannot be recorded", r->conn->who.domid);
     conn_reset(r->conn);
     r->redo = false;
@@ -216,6 +216,11 @@ static bool ring_pull(struct ring *r, uint32_t *total)
                 return false;
             }
             *total = (uint32_t)sizeof(head) + head.len;
+            // Of an index that was ours and that the guest moved while no daemon ran.
+            if (have > *total) {
+                ring_break(r, XENSTORE_ERROR_RINGIDX);
+                return false;
+            }
             if (ring_gather(r, &have, *total, prod))
                 return true;
         }

@@ -109,9 +109,20 @@ static void deps_grow(struct transaction *tx)
     tx->dep_cap = cap;
 }
 
-int transaction_depend(struct transaction *tx, const char *path, unsigned flags)
+// Whether a guest may have one more path noted.
+static int transaction_afford(const struct transaction *tx, const char *path)
 {
     const struct conn *c = tx->conn;
+    if (c->who.privileged)
+        return 0;
+    if (tx->dep_count >= c->store->limits.tx_nodes)
+        return -ENOSPC;
+    long bytes = c->domain->use.bytes + (long)strlen(path) + 1;
+    return bytes > (long)c->store->limits.memory ? -ENOMEM : 0;
+}
+
+int transaction_depend(struct transaction *tx, const char *path, unsigned flags)
+{
     if (tx->doomed)
         return 0;
     if (tx->dep_count * 2 >= tx->dep_cap)
@@ -119,8 +130,9 @@ int transaction_depend(struct transaction *tx, const char *path, unsigned flags)
     uint32_t hash = dep_hash(path);
     struct dep *d = dep_place(tx->deps, tx->dep_cap, hash, path);
     if (!d->path) {
-        if (!c->who.privileged && tx->dep_count >= c->store->limits.tx_nodes)
-            return -ENOSPC;
+        int ret = transaction_afford(tx, path);
+        if (ret)
+            return ret;
         *d = (struct dep){.hash = hash, .path = mem_copy_string(path)};
         tx->dep_count++;
         transaction_charge(tx, strlen(path) + 1);

@@ -155,6 +155,17 @@ struct watch *watch_find(struct conn *c, const char *path, const char *token)
     return watch_dir_of(c, path, false, &d) ? NULL : watch_in_dir(d, c, path, token);
 }
 
+// The index has a record for each component, with its place in a list: charged to every watch, as
+// if none were shared.
+long watch_cost(const char *path, const char *token)
+{
+    size_t bytes = sizeof(struct watch) + strlen(path) + strlen(token) + 2;
+    size_t len;
+    while (path_step(&path, &len))
+        bytes += sizeof(struct watch_dir) + 4 * sizeof(struct watch_dir *) + len + 1;
+    return (long)bytes;
+}
+
 int watch_add(struct conn *c, const char *path, const char *token)
 {
     struct watch_dir *d;
@@ -169,7 +180,7 @@ int watch_add(struct conn *c, const char *path, const char *token)
     w->path = mem_copy_string(path);
     w->token = mem_copy_string(token);
     w->skip = path[0] == '/' || path[0] == '@' ? 0 : path_home_length(c->who.domid);
-    w->bytes = (long)(sizeof(*w) + strlen(path) + strlen(token) + 2);
+    w->bytes = watch_cost(path, token);
     w->next = c->watches;
     c->watches = w;
     *d->end = w;

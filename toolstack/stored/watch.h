@@ -21,6 +21,8 @@ void watch_index_free(struct store *s);
 
 // `path` as the client gave it. -EINVAL, -EEXIST. Without the first event: watch_fire_one().
 int watch_add(struct conn *c, const char *path, const char *token);
+// Bytes that a watch is charged with.
+long watch_cost(const char *path, const char *token);
 // -EINVAL, -ENOENT.
 int watch_remove(struct conn *c, const char *path, const char *token);
 struct watch *watch_find(struct conn *c, const char *path, const char *token);
