@@ -55,7 +55,7 @@ int file_write_all(int fd, const void *data, size_t len)
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 {
     char temp[PATH_MAX];
-    int n = snprintf(temp, sizeof(temp), "%s.%d.tmp", path, (int)getpid());
+    int n = snprintf(temp, sizeof(temp), "%s.%d.tmp", path, (int)gettid());
     if (n < 0 || (size_t)n >= sizeof(temp))
         return -ENAMETOOLONG;
 

@@ -3,6 +3,7 @@
 #include "store.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,9 @@ int serai_open(struct serai **out, const struct serai_options *opt, struct serai
     struct serai *s = calloc(1, sizeof(*s));
     if (!s)
         return err_set(err, -ENOMEM, "out of memory");
+    pthread_mutex_init(&s->lock, NULL);
+    s->refs = 1;
+    s->cancel_fd = -1;
     s->log = opt->log;
     s->log_ctx = opt->log_ctx;
     s->state_dir = strdup(opt->state_dir ? opt->state_dir : SERAI_STATE_DIR);
@@ -98,25 +102,76 @@ int serai_open(struct serai **out, const struct serai_options *opt, struct serai
 
 void serai_leave_mapping(struct serai *s, void *at, size_t pages)
 {
-    if (s->nr_left == LEFT_MAX) {
-        xenforeignmemory_unmap(s->memory, at, pages);
-        return;
+    pthread_mutex_lock(&s->lock);
+    bool room = s->nr_left < LEFT_MAX;
+    if (room) {
+        s->left[s->nr_left].at = at;
+        s->left[s->nr_left++].pages = pages;
     }
-    s->left[s->nr_left].at = at;
-    s->left[s->nr_left++].pages = pages;
+    pthread_mutex_unlock(&s->lock);
+    if (!room)
+        xenforeignmemory_unmap(s->memory, at, pages);
 }
 
 void serai_drop_mappings(struct serai *s)
 {
+    pthread_mutex_lock(&s->lock);
     while (s->nr_left) {
         s->nr_left--;
         xenforeignmemory_unmap(s->memory, s->left[s->nr_left].at, s->left[s->nr_left].pages);
     }
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct serai *serai_child(struct serai *parent, int cancel_fd)
+{
+    struct serai *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    if (parent->parent)
+        parent = parent->parent;
+    *s = (struct serai){.call = parent->call,
+                        .memory = parent->memory,
+                        .log = parent->log,
+                        .log_ctx = parent->log_ctx,
+                        .state_dir = parent->state_dir,
+                        .domain_dir = parent->domain_dir,
+                        .building_dir = parent->building_dir,
+                        .socket = parent->socket,
+                        .network_conf = parent->network_conf,
+                        .parent = parent,
+                        .cancel_fd = cancel_fd};
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_lock(&parent->lock);
+    parent->refs++;
+    pthread_mutex_unlock(&parent->lock);
+    return s;
+}
+
+void serai_child_end(struct serai *s)
+{
+    struct serai *parent = s->parent;
+    store_close(s);
+    serai_drop_mappings(s);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+    serai_close(parent);
+}
+
+bool serai_cancelled(const struct serai *s)
+{
+    struct pollfd p = {.fd = s->cancel_fd, .events = POLLIN};
+    return s->cancel_fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
 void serai_close(struct serai *s)
 {
     if (!s)
+        return;
+    pthread_mutex_lock(&s->lock);
+    bool last = !--s->refs;
+    pthread_mutex_unlock(&s->lock);
+    if (!last)
         return;
     store_close(s);
     serai_drop_mappings(s);
@@ -124,6 +179,7 @@ void serai_close(struct serai *s)
         xenforeignmemory_close(s->memory);
     if (s->call)
         xencall_close(s->call);
+    pthread_mutex_destroy(&s->lock);
     free(s->network_conf);
     free(s->socket);
     free(s->building_dir);

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What the files of the library share: the handle, error text, and hypercalls whose arguments
 // go through memory that the hypervisor can reach.
+//
+// Threads: a handle is used by several at once. What changes in it (the connection to xenstore,
+// mappings left behind) is under its lock; libxencall and libxenforeignmemory have their own. An
+// operation (op.c) works with a handle of its own, which borrows strings and devices.
 #pragma once
 
 #include "serai.h"
 
+#include <pthread.h>
 #include <xencall.h>
 #include <xenforeignmemory.h>
 
@@ -32,7 +37,18 @@ struct serai {
     } left[LEFT_MAX]; // mappings of a guest that are left to the end of the process
     unsigned nr_left;
     struct xsc *store; // connection to xenstore, NULL until it is needed: see store.h
+    unsigned store_generation; // of the connection: its transactions end with it
+    pthread_mutex_t lock;      // guards the two above, left and refs
+    unsigned refs;             // whoever opened it, and operations that run
+    struct serai *parent;      // of an operation's handle: whose strings and devices it uses
+    int cancel_fd;             // readable when the work is to be given up; -1: never
 };
+
+// A handle for one operation, and its end. The parent lives at least as long.
+struct serai *serai_child(struct serai *parent, int cancel_fd);
+void serai_child_end(struct serai *s);
+// Is what this handle does to be given up?
+bool serai_cancelled(const struct serai *s);
 
 // Fills *err (may be NULL) and returns `code`, a negative errno number.
 int err_set(struct serai_error *err, int code, const char *fmt, ...)

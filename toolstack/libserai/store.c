@@ -4,6 +4,7 @@
 #include "xsclient.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,26 +20,32 @@ static int64_t store_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int store_open(struct serai *s)
+static int store_open_client(struct xsc **c)
 {
-    int ret = s->store ? 0 : xsc_open(&s->store);
-    if (ret == -ENOENT || ret == -ECONNREFUSED)
-        ret = -ENOTCONN;
-    return ret;
+    int ret = *c ? 0 : xsc_open(c);
+    return ret == -ENOENT || ret == -ECONNREFUSED ? -ENOTCONN : ret;
 }
 
 // A daemon that was there a moment ago is probably being restarted.
-static int store_reopen(struct serai *s)
+static int store_reopen(struct xsc **c)
 {
     int64_t end_ms = store_now_ms() + STORE_BACK_MS;
-    xsc_close(s->store);
-    s->store = NULL;
+    xsc_close(*c);
+    *c = NULL;
     for (;;) {
-        int ret = store_open(s);
+        int ret = store_open_client(c);
         if (ret != -ENOTCONN || store_now_ms() >= end_ms)
             return ret;
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
+}
+
+static int store_open(struct serai *s)
+{
+    pthread_mutex_lock(&s->lock);
+    int ret = store_open_client(&s->store);
+    pthread_mutex_unlock(&s->lock);
+    return ret;
 }
 
 bool store_served(struct serai *s)
@@ -60,17 +67,35 @@ void store_close(struct serai *s)
     s->store = NULL;
 }
 
-// Outside transactions every request may be repeated, so a lost connection is made again.
-static int store_call(struct serai *s, uint32_t type, uint32_t tx, const struct iovec *parts,
+// Outside transactions every request may be repeated, so a lost connection is made again. A
+// transaction is lost with the connection it was begun on, whoever replaced that.
+static int store_call_locked(struct serai *s, uint32_t type, struct store_tx *t,
+                             const struct iovec *parts, unsigned count, char **reply, size_t *len)
+{
+    bool inside = t && t->id;
+    if (inside && t->generation != s->store_generation)
+        return -ECONNRESET;
+    int ret = store_open_client(&s->store);
+    if (!ret)
+        ret = xsc_call(s->store, type, inside ? t->id : 0, parts, count, reply, len);
+    if (ret == -ECONNRESET && !inside) {
+        s->store_generation++;
+        ret = store_reopen(&s->store);
+        if (!ret)
+            ret = xsc_call(s->store, type, 0, parts, count, reply, len);
+    }
+    if (t && !inside)
+        t->generation = s->store_generation;
+    return ret;
+}
+
+static int store_call(struct serai *s, uint32_t type, struct store_tx *t, const struct iovec *parts,
                       unsigned count, char **reply, size_t *len)
 {
-    int ret = store_open(s);
-    if (!ret)
-        ret = xsc_call(s->store, type, tx, parts, count, reply, len);
-    if (ret != -ECONNRESET || tx)
-        return ret;
-    ret = store_reopen(s);
-    return ret ? ret : xsc_call(s->store, type, tx, parts, count, reply, len);
+    pthread_mutex_lock(&s->lock);
+    int ret = store_call_locked(s, type, t, parts, count, reply, len);
+    pthread_mutex_unlock(&s->lock);
+    return ret;
 }
 
 static int store_path(char path[STORE_PATH_MAX], const char *fmt, va_list ap)
@@ -86,23 +111,23 @@ static int store_path(char path[STORE_PATH_MAX], const char *fmt, va_list ap)
     int ret = store_path(path, fmt, path##_ap); \
     va_end(path##_ap)
 
-static int store_get(struct serai *s, uint32_t tx, const char *path, char **value)
+static int store_get(struct serai *s, struct store_tx *t, const char *path, char **value)
 {
     struct iovec part = {(void *)(uintptr_t)path, strlen(path) + 1};
-    return store_call(s, XS_READ, tx, &part, 1, value, NULL);
+    return store_call(s, XS_READ, t, &part, 1, value, NULL);
 }
 
-static int store_put(struct serai *s, uint32_t tx, const char *path, const char *value)
+static int store_put(struct serai *s, struct store_tx *t, const char *path, const char *value)
 {
     struct iovec parts[] = {{(void *)(uintptr_t)path, strlen(path) + 1},
                             {(void *)(uintptr_t)value, strlen(value)}};
-    return store_call(s, XS_WRITE, tx, parts, 2, NULL, NULL);
+    return store_call(s, XS_WRITE, t, parts, 2, NULL, NULL);
 }
 
-static int store_drop(struct serai *s, uint32_t tx, const char *path)
+static int store_drop(struct serai *s, struct store_tx *t, const char *path)
 {
     struct iovec part = {(void *)(uintptr_t)path, strlen(path) + 1};
-    int ret = store_call(s, XS_RM, tx, &part, 1, NULL, NULL);
+    int ret = store_call(s, XS_RM, t, &part, 1, NULL, NULL);
     return ret == -ENOENT ? 0 : ret;
 }
 
@@ -111,7 +136,7 @@ char *store_read(struct serai *s, const char *fmt, ...)
     STORE_PATH(path, fmt, ret);
     char *value = NULL;
     if (!ret)
-        ret = store_get(s, 0, path, &value);
+        ret = store_get(s, NULL, path, &value);
     errno = -ret;
     return value;
 }
@@ -121,7 +146,7 @@ int store_read_number(struct serai *s, int64_t *out, const char *fmt, ...)
     STORE_PATH(path, fmt, ret);
     char *value = NULL, *end;
     if (!ret)
-        ret = store_get(s, 0, path, &value);
+        ret = store_get(s, NULL, path, &value);
     if (ret)
         return ret;
     errno = 0;
@@ -136,13 +161,13 @@ int store_read_number(struct serai *s, int64_t *out, const char *fmt, ...)
 int store_write(struct serai *s, const char *value, const char *fmt, ...)
 {
     STORE_PATH(path, fmt, ret);
-    return ret ? ret : store_put(s, 0, path, value);
+    return ret ? ret : store_put(s, NULL, path, value);
 }
 
 int store_remove(struct serai *s, const char *fmt, ...)
 {
     STORE_PATH(path, fmt, ret);
-    return ret ? ret : store_drop(s, 0, path);
+    return ret ? ret : store_drop(s, NULL, path);
 }
 
 // A directory that is too large for one message comes in parts; each begins with a generation
@@ -157,7 +182,7 @@ static int store_list_parts(struct serai *s, const char *path, char **names, siz
         snprintf(offset, sizeof(offset), "%zu", total);
         struct iovec parts[] = {{(void *)(uintptr_t)path, strlen(path) + 1},
                                 {offset, strlen(offset) + 1}};
-        int ret = store_call(s, XS_DIRECTORY_PART, 0, parts, 2, &part, &n);
+        int ret = store_call(s, XS_DIRECTORY_PART, NULL, parts, 2, &part, &n);
         size_t head = ret ? 0 : strlen(part) + 1;
         if (!ret && total && strcmp(part, generation) != 0)
             ret = -EAGAIN;
@@ -189,7 +214,7 @@ char **store_list(struct serai *s, unsigned *count, const char *fmt, ...)
     char *names = NULL;
     size_t len = 0;
     if (!ret)
-        ret = store_call(s, XS_DIRECTORY, 0, &part, 1, &names, &len);
+        ret = store_call(s, XS_DIRECTORY, NULL, &part, 1, &names, &len);
     if (ret == -E2BIG)
         for (unsigned tries = 0; tries < STORE_TRIES; tries++) {
             ret = store_list_parts(s, path, &names, &len);
@@ -228,7 +253,7 @@ int store_introduce(struct serai *s, uint32_t domain, uint64_t mfn, uint32_t por
     struct iovec parts[3];
     for (unsigned i = 0; i < 3; i++)
         parts[i] = (struct iovec){text[i], strlen(text[i]) + 1};
-    return store_call(s, XS_INTRODUCE, 0, parts, 3, NULL, NULL);
+    return store_call(s, XS_INTRODUCE, NULL, parts, 3, NULL, NULL);
 }
 
 int store_release(struct serai *s, uint32_t domain)
@@ -236,7 +261,7 @@ int store_release(struct serai *s, uint32_t domain)
     char text[24];
     snprintf(text, sizeof(text), "%u", domain);
     struct iovec part = {text, strlen(text) + 1};
-    return store_call(s, XS_RELEASE, 0, &part, 1, NULL, NULL);
+    return store_call(s, XS_RELEASE, NULL, &part, 1, NULL, NULL);
 }
 
 static int store_tx_begin(struct store_tx *t)
@@ -245,7 +270,8 @@ static int store_tx_begin(struct store_tx *t)
     char *reply = NULL;
     t->error = 0;
     t->path[0] = '\0';
-    int ret = store_call(t->s, XS_TRANSACTION_START, 0, &empty, 1, &reply, NULL);
+    t->id = 0;
+    int ret = store_call(t->s, XS_TRANSACTION_START, t, &empty, 1, &reply, NULL);
     t->id = ret ? 0 : (uint32_t)strtoul(reply, NULL, 10);
     free(reply);
     return ret;
@@ -254,7 +280,7 @@ static int store_tx_begin(struct store_tx *t)
 static int store_tx_end(struct store_tx *t)
 {
     struct iovec how = {(void *)(uintptr_t)(t->error ? "F" : "T"), 2};
-    int ret = store_call(t->s, XS_TRANSACTION_END, t->id, &how, 1, NULL, NULL);
+    int ret = store_call(t->s, XS_TRANSACTION_END, t, &how, 1, NULL, NULL);
     return t->error ? t->error : ret;
 }
 
@@ -270,8 +296,8 @@ int store_transaction(struct serai *s, store_tx_fn *fn, void *arg, struct serai_
             break;
         fn(&t, arg);
         ret = store_tx_end(&t);
-        if (ret == -ECONNRESET)
-            ret = store_reopen(s) ? -ENOTCONN : -EAGAIN;
+        if (ret == -ECONNRESET) // the next beginning makes a new connection
+            ret = -EAGAIN;
         if (ret != -EAGAIN)
             break;
     }
@@ -304,7 +330,7 @@ void tx_write(struct store_tx *t, const char *dir, const char *key, const char *
     int n = vsnprintf(value, sizeof(value), fmt, ap);
     va_end(ap);
     int ret = n < 0 || (size_t)n >= sizeof(value) ? -E2BIG : tx_path(path, dir, key);
-    tx_note(t, ret ? ret : store_put(t->s, t->id, path, value), dir);
+    tx_note(t, ret ? ret : store_put(t->s, t, path, value), dir);
 }
 
 char *tx_read(struct store_tx *t, const char *dir, const char *key)
@@ -314,7 +340,7 @@ char *tx_read(struct store_tx *t, const char *dir, const char *key)
         return NULL;
     int ret = tx_path(path, dir, key);
     if (!ret)
-        ret = store_get(t->s, t->id, path, &value);
+        ret = store_get(t->s, t, path, &value);
     tx_note(t, ret == -ENOENT ? 0 : ret, path);
     return value;
 }
@@ -325,7 +351,7 @@ void tx_remove(struct store_tx *t, const char *dir, const char *key)
     if (t->error)
         return;
     int ret = tx_path(path, dir, key);
-    tx_note(t, ret ? ret : store_drop(t->s, t->id, path), path);
+    tx_note(t, ret ? ret : store_drop(t->s, t, path), path);
 }
 
 void tx_node(struct store_tx *t, const char *dir, const char *key, uint32_t owner, uint32_t other,
@@ -341,56 +367,73 @@ void tx_node(struct store_tx *t, const char *dir, const char *key, uint32_t owne
                             {perms[0], strlen(perms[0]) + 1},
                             {perms[1], strlen(perms[1]) + 1}};
     if (!ret)
-        ret = store_call(t->s, XS_MKDIR, t->id, parts, 1, NULL, NULL);
+        ret = store_call(t->s, XS_MKDIR, t, parts, 1, NULL, NULL);
     if (!ret)
-        ret = store_call(t->s, XS_SET_PERMS, t->id, parts, other == owner ? 2 : 3, NULL, NULL);
+        ret = store_call(t->s, XS_SET_PERMS, t, parts, other == owner ? 2 : 3, NULL, NULL);
     tx_note(t, ret, path);
 }
 
-static int store_watch(struct serai *s, uint32_t type, const char *path)
+static int store_watch(struct xsc *c, const char *path)
 {
     static const char token[] = "wait";
     struct iovec parts[] = {{(void *)(uintptr_t)path, strlen(path) + 1},
                             {(void *)(uintptr_t)token, sizeof(token)}};
-    return store_call(s, type, 0, parts, 2, NULL, NULL);
+    return xsc_call(c, XS_WATCH, 0, parts, 2, NULL, NULL);
+}
+
+// Takes all events that are there: 1 when there were any, 0, or -errno.
+static int store_take(struct xsc *c)
+{
+    char *event = NULL;
+    int ret, any = 0;
+    while ((ret = xsc_event(c, 0, &event)) == 1) {
+        free(event);
+        any = 1;
+    }
+    return ret < 0 ? ret : any;
 }
 
 // Sleeps until something happens; a restarted daemon has forgotten the watch.
-static int store_sleep(struct serai *s, const char *path, int64_t ms)
+static int store_sleep(struct serai *s, struct xsc **c, const char *path, int64_t ms)
 {
-    char *event = NULL;
-    int ret = s->store ? xsc_event(s->store, (int)ms, &event) : -ECONNRESET;
+    int ret = store_take(*c);
+    if (!ret) {
+        struct pollfd p[] = {{.fd = xsc_fd(*c), .events = POLLIN},
+                             {.fd = s->cancel_fd, .events = POLLIN}};
+        poll(p, 2, (int)ms);
+        if (p[1].revents)
+            return -ECANCELED;
+        ret = store_take(*c);
+    }
     if (ret == -ECONNRESET) {
-        ret = store_reopen(s);
-        return ret ? ret : store_watch(s, XS_WATCH, path);
+        ret = store_reopen(c);
+        if (!ret)
+            ret = store_watch(*c, path);
     }
-    while (ret == 1) { // one look is enough for all that came
-        free(event);
-        ret = xsc_event(s->store, 0, &event);
-    }
-    return ret == -ECONNRESET ? 0 : ret;
+    return ret < 0 && ret != -ECONNRESET ? ret : 0;
 }
 
 int store_wait(struct serai *s, const char *path, unsigned timeout_ms, store_done_fn *done,
                void *arg)
 {
     int64_t end_ms = store_now_ms() + timeout_ms;
+    struct xsc *c = NULL;
     int ret = done(s, arg);
     if (ret)
         return ret;
-    ret = store_watch(s, XS_WATCH, path);
-    if (ret)
-        return ret;
-    do {
+    ret = store_reopen(&c);
+    if (!ret)
+        ret = store_watch(c, path);
+    while (!ret) {
         int64_t left = end_ms - store_now_ms();
         if (left <= 0)
             ret = -ETIMEDOUT;
         else
-            ret = store_sleep(s, path, left < STORE_LOOK_MS ? left : STORE_LOOK_MS);
-        int said = done(s, arg);
+            ret = store_sleep(s, &c, path, left < STORE_LOOK_MS ? left : STORE_LOOK_MS);
+        int said = ret == -ECANCELED ? 0 : done(s, arg);
         if (said)
             ret = said;
-    } while (!ret);
-    store_watch(s, XS_UNWATCH, path);
+    }
+    xsc_close(c);
     return ret;
 }

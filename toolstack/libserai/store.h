@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Xenstore as the library uses it: one connection per handle, opened when first needed and again
-// when the daemon was restarted. Paths are printf formats. All functions return 0 or -errno.
+// when the daemon was restarted; whoever waits does so on one of his own. Any number of threads:
+// their requests and transactions take turns on the connection. Paths are printf formats. All functions return 0 or -errno.
 #pragma once
 
 #include "internal.h"
@@ -35,6 +36,7 @@ int store_release(struct serai *s, uint32_t domain);
 struct store_tx {
     struct serai *s;
     uint32_t id;
+    unsigned generation; // of the connection it was begun on
     int error;
     char path[STORE_PATH_MAX]; // of the failure
 };
@@ -56,7 +58,8 @@ void tx_node(struct store_tx *t, const char *dir, const char *key, uint32_t owne
              enum store_access access);
 
 // Waits until `done` says something else than 0, asking it first and then whenever something
-// at or below `path` changes (and now and then, because it may depend on more). -ETIMEDOUT.
+// at or below `path` changes (and now and then, because it may depend on more). -ETIMEDOUT, or
+// -ECANCELED when the operation that waits is cancelled.
 typedef int store_done_fn(struct serai *s, void *arg);
 int store_wait(struct serai *s, const char *path, unsigned timeout_ms, store_done_fn *done,
                void *arg);
