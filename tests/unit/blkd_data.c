@@ -496,8 +496,18 @@ static void test_medium_change(void **unused)
     fake_write(fake_back("params"), "%s/nothing", fake_dir);
     fake_run_ms(50);
     assert_non_null(strstr(fake_read(fake_back("error")), "nothing: cannot be opened"));
+    assert_string_equal(fake_read(fake_back("medium")), "");
+    // Whoever tries once more is told once more.
+    fake_write(fake_back("params"), "%s", "");
+    fake_run_ms(50);
+    fake_write(fake_back("error"), "%s", "");
+    fake_write(fake_back("params"), "%s/nothing", fake_dir);
+    fake_run_ms(50);
+    assert_non_null(strstr(fake_read(fake_back("error")), "nothing: cannot be opened"));
     fake_write(fake_back("params"), "%s/one", fake_dir);
     fake_run_ms(50);
+    assert_string_equal(fake_read(fake_back("sectors")), "2048");
+    assert_non_null(strstr(fake_read(fake_back("medium")), "/one"));
     r.sector = 5;
     assert_int_equal(front_do(&f.queue[0], &r), BLKIF_RSP_OKAY);
     detach(&f);

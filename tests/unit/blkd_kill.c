@@ -208,6 +208,32 @@ static void test_copied(void **unused)
     run(BLK_ABI_X86_32, 1, false);
 }
 
+/* A CD that was changed while no daemon ran: the frontend and the toolstack are told by the next.
+ */
+static void test_medium_changed_meanwhile(void **unused)
+{
+    fake_new();
+    fake_image("one", 1 << 20);
+    fake_image("two", 1 << 21);
+    fake_attach("one", "r", "cdrom");
+    fake_spawn();
+    wait_state(2);
+    front_connect(&front, BLK_ABI_X86_64, 1, 0, true);
+    wait_state(4);
+    assert_string_equal(fake_read(fake_back("sectors")), "2048");
+    fake_kill();
+    fake_write(fake_back("params"), "%s/two", fake_dir);
+    fake_spawn();
+    for (unsigned i = 0; i < 1000 && strcmp(fake_read(fake_back("sectors")), "4096") != 0; i++) {
+        poll(NULL, 0, 10);
+    }
+    assert_string_equal(fake_read(fake_back("sectors")), "4096");
+    assert_non_null(strstr(fake_read(fake_back("medium")), "/two"));
+    assert_int_equal(fake_back_state(), 4);
+    fake_kill();
+    fake_free();
+}
+
 /* A journal that is gone or damaged: an error and a closed disk, rather than wrong data. */
 static void test_lost_journal(void **unused)
 {
@@ -269,6 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mapped),
         cmocka_unit_test(test_copied),
+        cmocka_unit_test(test_medium_changed_meanwhile),
         cmocka_unit_test(test_lost_journal),
         cmocka_unit_test(test_early_kill),
     };

@@ -127,10 +127,11 @@ static void device_finish(struct device *d)
         d->params = d->next_params;
         d->next_params = NULL;
         device_set_limits(d);
-        struct store_pair p[2];
+        struct store_pair p[3];
         pair_set(&p[0], "sectors", "%llu", (unsigned long long)d->disk.limits.sectors);
-        pair_set(&p[1], "state", "%d", XenbusStateConnected); // makes the frontend look again
-        device_publish(d, p, 2);
+        pair_set(&p[1], "medium", "%.390s", d->params);
+        pair_set(&p[2], "state", "%d", XenbusStateConnected); // makes the frontend look again
+        device_publish(d, p, 3);
         log_info("%s: medium is now \"%s\"", d->back, d->params);
         disk_resume(&d->disk);
     }
@@ -290,6 +291,8 @@ static unsigned device_describe(const struct device *d, struct store_pair *p)
     pair_set(&p[n++], "info", "%u", device_info(d));
     pair_set(&p[n++], "sector-size", "%u", BLK_SECTOR);
     pair_set(&p[n++], "physical-sector-size", "%u", d->image ? d->image->block : BLK_SECTOR);
+    if (d->cdrom) // for whoever waits for a change
+        pair_set(&p[n++], "medium", "%.390s", d->params);
     return n;
 }
 
@@ -339,8 +342,9 @@ static void device_act_connect(struct device *d, bool redo)
         return;
     }
     d->served = true;
-    if (!redo) {
-        struct store_pair p[5];
+    // A medium may have been changed while no process served the drive.
+    if (!redo || d->cdrom) {
+        struct store_pair p[6];
         unsigned n = device_describe(d, p);
         pair_set(&p[n++], "state", "%d", XenbusStateConnected);
         if (device_publish(d, p, n)) {
@@ -368,6 +372,7 @@ static void device_change_medium(struct device *d)
         device_set_dirty(d);
         return;
     }
+    *d->error = '\0'; // whoever asks for a change waits for words about this one
     struct image *img = NULL;
     struct image_request req = {.ring = d->all->env.ring, .path = params, .read_only = true};
     if (*params && image_open(d->format, &req, &img, why)) {
