@@ -80,7 +80,8 @@ def host(request, vmlinux, load, fuzz, guest_image):
     options = "dom0_mem=640M dom0_max_vcpus=1 dom0_vcpus_pin"
     # A module that measures time has it made of executed instructions: MACHINE_OPTIONS there.
     qemu = getattr(request.module, "MACHINE_OPTIONS", ())
-    with Machine(name, files=files, options=options, qemu=qemu) as machine:
+    cpus = getattr(request.module, "MACHINE_CPUS", 2)
+    with Machine(name, files=files, options=options, qemu=qemu, cpus=cpus) as machine:
         machine.boot()
         # What the control domain keeps for all guests comes with the first: tests count.
         first = Guests(machine)
