@@ -28,6 +28,8 @@ struct loop {
     bool stopped;
     bool reap;
     int result;
+    bool (*idle)(void *arg);
+    void *idle_arg;
 };
 
 struct loop *loop_new(void)
@@ -162,12 +164,19 @@ static void loop_dispatch(struct loop_source *s, uint32_t events)
     s->fn(s->arg, events);
 }
 
+void loop_set_idle(struct loop *l, bool (*fn)(void *arg), void *arg)
+{
+    l->idle = fn;
+    l->idle_arg = arg;
+}
+
 int loop_run(struct loop *l)
 {
     struct epoll_event batch[32];
     l->stopped = false;
     while (!l->stopped) {
-        int n = epoll_wait(l->epoll_fd, batch, 32, -1);
+        bool more = l->idle && l->idle(l->idle_arg);
+        int n = epoll_wait(l->epoll_fd, batch, 32, more ? 0 : -1);
         if (n < 0 && errno != EINTR)
             return -errno;
         for (int i = 0; i < n && !l->stopped; i++) {

@@ -3,6 +3,7 @@
 // signals over one epoll. Single-threaded; a callback may remove any source, its own too.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -27,6 +28,9 @@ int loop_arm(struct loop_source *s, uint64_t first_ms, uint64_t every_ms);
 struct loop_source *loop_add_signal(struct loop *l, int signo, loop_fn *fn, void *arg);
 // Stops watching; NULL is allowed.
 void loop_remove(struct loop_source *s);
+
+// Calls `fn` after each look at the descriptors; while it says true, the next look does not wait.
+void loop_set_idle(struct loop *l, bool (*fn)(void *arg), void *arg);
 
 // Runs until loop_stop; returns the value given to it, or -errno.
 int loop_run(struct loop *l);

@@ -136,9 +136,7 @@ static int start(struct stored *d, const struct options *o)
     char path[PATH_MAX];
     if (daemon_claim(d->state_dir, "stored", 0) < 0)
         return 1;
-    int ret = turns_init(&d->turns, d->loop);
-    if (ret)
-        return daemon_fail("event loop", ret);
+    turns_init(&d->turns, d->loop);
     if (!o->no_xen) {
         d->xen = xen_open(d->loop, &xen_hooks, d);
         if (!d->xen)
@@ -146,7 +144,7 @@ static int start(struct stored *d, const struct options *o)
         rings_open_control(d);
     }
     snprintf(path, sizeof(path), "%s/journal", d->state_dir);
-    ret = journal_open(&d->journal, path, &d->store);
+    int ret = journal_open(&d->journal, path, &d->store);
     if (ret)
         return daemon_fail(path, ret);
     for (unsigned i = 0; i < o->limit_count; i++)
@@ -277,7 +275,7 @@ int main(int argc, char **argv)
 
     struct stored *d = mem_alloc(sizeof(*d));
     d->state_dir = o.state_dir;
-    d->turns.fd = d->journal.fd = -1;
+    d->journal.fd = -1;
     d->compaction.serve = on_compaction;
     d->loop = loop_new();
     if (!d->loop)
@@ -293,7 +291,6 @@ int main(int argc, char **argv)
     xen_close(d->xen);
     journal_close(&d->journal);
     store_free(&d->store);
-    turns_free(&d->turns);
     loop_free(d->loop);
     free(d);
     return code;

@@ -10,8 +10,6 @@
 
 struct turns {
     struct turn *first, **end;
-    int fd; // readable while anybody waits
-    bool signalled;
 };
 
 struct turn {
@@ -20,8 +18,8 @@ struct turn {
     void (*serve)(struct turn *t); // may queue it again, or cancel any
 };
 
-// 0 or -errno.
-int turns_init(struct turns *t, struct loop *l);
-void turns_free(struct turns *t);
+// The loop calls a round after each look at its descriptors, and does not wait while turns wait.
+void turns_init(struct turns *t, struct loop *l);
+// From a callback of the loop, or before it runs.
 void turn_queue(struct turns *t, struct turn *x);
 void turn_cancel(struct turns *t, struct turn *x);
