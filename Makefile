@@ -111,14 +111,15 @@ $(O)/serai.gz: $(O)/serai.elf
 	gzip -9nc $< > $@
 
 # ---- micro guests ---------------------------------------------------------------------------
-GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c
+GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c share.c \
+            store.c disk.c nic.c
 GUESTS    := evil_flood evil_panic evil_spin evil_triple load pv_cpuid pv_debugregs \
             pv_control pv_descriptors pv_evtchn pv_evtchn_fifo pv_evtchn_smp pv_exchange pv_failsafe pv_fpu \
             pv_fuzz_entry pv_fuzz_hc pv_grant pv_grant_copy pv_grant_many pv_grant_v2 pv_hello \
             pv_hypercalls pv_iomem pv_ioport pv_ldt pv_m2p pv_memory pv_misc pv_mmu_big \
             pv_mmu_refuse pv_mmu_types pv_mmu_update pv_mmu_va pv_mmu_writable pv_mmuext \
             pv_multicall pv_pirq pv_privop pv_races pv_sched pv_segbase pv_time pv_timer \
-            pv_tlb_smp pv_trap_int pv_traps pv_user pv_user32 pv_vcpu pv_vcpu_context pv_version
+            pv_tlb_smp pv_trap_int pv_traps pv_user pv_user32 pv_vcpu pv_vcpu_context pv_version worker
 
 GUEST_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone \
                 -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables \
@@ -151,7 +152,7 @@ TS_BUILDER  := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_gzip.c unpack
                unpack_zstd.c unpack_lz4.c
 TS_CLI      := main.c table.c cmd_network_host.c cmd_network_rate.c cmd_block.c cmd_memory.c cmd_network.c cmd_request.c cmd_create.c cmd_list.c cmd_life.c cmd_console.c cmd_info.c cmd_top.c \
                cmd_vcpu.c cmd_sched.c
-TS_CONSOLED := main.c guest.c viewer.c ring.c logfile.c
+TS_CONSOLED := main.c guest.c viewer.c ring.c mark.c logfile.c
 TS_LIFED    := main.c act.c
 TS_BLKD_PURE := backend.c connect.c device.c devices.c disk.c image.c image_raw.c journal.c pgrant.c \
                proto.c request.c ring.c uring.c
@@ -254,7 +255,7 @@ UNIT_SRC_tools_base    := $(addprefix toolstack/base/,buf.c file.c json.c loop.c
                           toolstack/cli/table.c $(TOOLS_LIB)
 UNIT_SRC_tools_cfg     := $(TOOLS_CFG)
 UNIT_SRC_tools_config  := $(TOOLS_LIB)
-UNIT_SRC_tools_console := toolstack/consoled/ring.c toolstack/consoled/logfile.c \
+UNIT_SRC_tools_console := $(addprefix toolstack/consoled/,ring.c logfile.c mark.c) \
                           $(addprefix toolstack/base/,buf.c file.c)
 UNIT_SRC_tools_create  := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_SRC_tools_store   := tests/unit/kernel_image.c $(TOOLS_LIB)

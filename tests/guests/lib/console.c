@@ -56,6 +56,11 @@ void console_write(const char *s, size_t n)
         hc_console_io(CONSOLEIO_write, (unsigned int)n, (void *)s);
 }
 
+size_t console_room(void)
+{
+    return ring ? sizeof(ring->out) - (ring->out_prod - READ_ONCE(ring->out_cons)) : 4096;
+}
+
 void console_drain(void)
 {
     uint64_t end = clock_now() + 5000 * MS;

@@ -10,6 +10,8 @@ void console_write(const char *s, size_t n);
 
 // Waits (5 s at most) until everything written was read from the ring.
 void console_drain(void);
+// Bytes that can be written without waiting.
+size_t console_room(void);
 
 // %d %u %x %c %s %p with optional l, zero flag and width; at most 511 bytes a call.
 void print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
