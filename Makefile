@@ -111,9 +111,9 @@ $(O)/serai.gz: $(O)/serai.elf
 	gzip -9nc $< > $@
 
 # ---- micro guests ---------------------------------------------------------------------------
-GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c share.c \
+GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c xs.c share.c \
             store.c disk.c nic.c
-GUESTS    := evil_flood evil_panic evil_spin evil_triple load pv_cpuid pv_debugregs \
+GUESTS    := evil_daemons evil_flood evil_panic evil_spin evil_triple load pv_cpuid pv_debugregs \
             pv_control pv_descriptors pv_evtchn pv_evtchn_fifo pv_evtchn_smp pv_exchange pv_failsafe pv_fpu \
             pv_fuzz_entry pv_fuzz_hc pv_grant pv_grant_copy pv_grant_many pv_grant_v2 pv_hello \
             pv_hypercalls pv_iomem pv_ioport pv_ldt pv_m2p pv_memory pv_misc pv_mmu_big \
@@ -296,6 +296,12 @@ $(foreach t,$(STORED_UNIT),$(eval UNIT_SRC_$t := tests/unit/stored_host.c $(STOR
 $(foreach t,$(STORED_UNIT),$(eval UNIT_CFLAGS_$t := $(STORED_INC)))
 $(foreach t,$(STORED_UNIT),$(eval UNIT_LIB_$t := -lz))
 UNIT_CFLAGS_stored_ring += -DRING_TEST
+# With the daemon's own turns and rings, over a machine in the test.
+UNIT_TESTS += stored_fair
+UNIT_SRC_stored_fair := $(addprefix toolstack/stored/,conn_ring.c turns.c) toolstack/base/loop.c \
+                        $(filter-out %/journal.c,$(STORED_PURE))
+UNIT_CFLAGS_stored_fair := $(STORED_INC)
+UNIT_LIB_stored_fair := -lz
 
 UNIT_CFLAGS := -std=gnu17 -g -O1 $(WARN) -Wno-unused-parameter -Wno-missing-prototypes \
                -fsanitize=address,undefined -fno-sanitize-recover=undefined \
