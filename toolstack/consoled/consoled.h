@@ -8,6 +8,7 @@
 #include "buf.h"
 #include "logfile.h"
 #include "loop.h"
+#include "mark.h"
 #include "serai.h"
 
 #include <stdbool.h>
@@ -23,6 +24,7 @@ struct consoled {
     xenevtchn_handle *evtchn;
     xenforeignmemory_handle *memory;
     const char *log_dir;
+    char mark_dir[256];
     uint64_t log_limit;  // bytes of one log file
     unsigned log_keep;   // old files kept
     uint64_t rate_bytes; // a guest's output per second, on average
@@ -43,6 +45,7 @@ struct guest {
     struct xencons_interface *ring;
     evtchn_port_t port; // ours
     struct logfile log;
+    struct mark *mark;           // how far that has come, or NULL
     bool log_failed;             // told once
     struct buf backlog;          // recent output, for new viewers
     struct buf input;            // waits for room in the ring

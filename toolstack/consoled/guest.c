@@ -62,7 +62,8 @@ static bool guest_drain(struct guest *g, bool unlimited)
             g->throttled = true;
             break;
         }
-        int n = ring_take(g->ring, bytes, sizeof(bytes));
+        uint32_t cons = 0;
+        int n = ring_peek(g->ring, bytes, sizeof(bytes), &cons);
         if (n < 0 && !g->broken_told) {
             log_warn("%s: its console ring holds nonsense", g->name);
             g->broken_told = true;
@@ -71,7 +72,10 @@ static bool guest_drain(struct guest *g, bool unlimited)
             break;
         g->tokens -= n;
         any = true;
+        mark_begin(g->mark, &g->log, cons, (uint32_t)n);
         guest_output(g, bytes, (size_t)n);
+        ring_taken(g->ring, cons + (uint32_t)n);
+        mark_end(g->mark);
     }
     return any;
 }
@@ -140,6 +144,7 @@ static void guest_free(struct guest *g)
     if (g->ring)
         xenforeignmemory_unmap(d->memory, g->ring, 1);
     loop_remove(g->resume);
+    mark_close(g->mark);
     logfile_close(&g->log);
     buf_free(&g->backlog);
     buf_free(&g->input);
@@ -158,6 +163,7 @@ static void guest_close(struct guest *g)
     guest_drain(g, true); // its last words
     viewers_detach(g);
     log_info("%s (domain %u): gone", g->name, g->id);
+    mark_forget(d->mark_dir, g->id);
     guest_free(g);
 }
 
@@ -178,6 +184,19 @@ static void guest_recover_backlog(struct guest *g)
     if (g->log.fd >= 0 && !stat(path, &record) && !fstat(g->log.fd, &log) &&
         log.st_mtime >= record.st_mtime)
         logfile_tail(&g->log, GUEST_BACKLOG, &g->backlog);
+}
+
+// What a process before us has put into the log and not taken off the ring any more.
+static void guest_recover_place(struct guest *g)
+{
+    char bytes[sizeof(g->ring->out)];
+    uint32_t cons = 0;
+    g->mark = mark_open(g->daemon->mark_dir, g->id, g->uuid);
+    int used = ring_peek(g->ring, bytes, sizeof(bytes), &cons);
+    uint32_t done = mark_written(g->mark, &g->log, cons);
+    if (used > 0 && done)
+        ring_taken(g->ring, cons + (done < (uint32_t)used ? done : (uint32_t)used));
+    mark_end(g->mark);
 }
 
 static int guest_connect(struct guest *g, const struct serai_console *c)
@@ -221,6 +240,7 @@ static void guest_open(struct consoled *d, const struct serai_domain *dom)
     }
     guest_log_open(g);
     guest_recover_backlog(g);
+    guest_recover_place(g);
     g->next = d->guests;
     d->guests = g;
     log_info("%s (domain %u): console served", g->name, g->id);

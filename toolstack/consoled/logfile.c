@@ -71,8 +71,11 @@ int logfile_write(struct logfile *f, const char *data, size_t len)
             return ret;
     }
     int ret = file_write_all(f->fd, data, len);
+    struct stat st;
     if (!ret)
         f->size += len;
+    else if (!fstat(f->fd, &st)) // a part of it may be there
+        f->size = (uint64_t)st.st_size;
     return ret;
 }
 

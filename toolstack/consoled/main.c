@@ -54,6 +54,7 @@ static int serve(struct consoled *d, const char *state_dir)
         log_warn("%s", err.text);
     if (daemon_claim(state_dir, "consoled", 0) < 0)
         return 1;
+    snprintf(d->mark_dir, sizeof(d->mark_dir), "%s/consoled", state_dir);
 
     d->evtchn = xenevtchn_open(NULL, 0);
     if (!d->evtchn)

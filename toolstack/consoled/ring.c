@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-int ring_take(struct xencons_interface *ring, char *to, size_t size)
+int ring_peek(struct xencons_interface *ring, char *to, size_t size, uint32_t *at)
 {
     XENCONS_RING_IDX cons = __atomic_load_n(&ring->out_cons, __ATOMIC_RELAXED);
     XENCONS_RING_IDX prod = __atomic_load_n(&ring->out_prod, __ATOMIC_ACQUIRE);
@@ -16,9 +16,14 @@ int ring_take(struct xencons_interface *ring, char *to, size_t size)
         used = (uint32_t)size;
     for (uint32_t i = 0; i < used; i++)
         to[i] = ring->out[MASK_XENCONS_IDX(cons + i, ring->out)];
-    // The bytes must have been read before the guest learns that it may overwrite them.
-    __atomic_store_n(&ring->out_cons, cons + used, __ATOMIC_RELEASE);
+    *at = cons;
     return (int)used;
+}
+
+void ring_taken(struct xencons_interface *ring, uint32_t cons)
+{
+    // The bytes must have been read before the guest learns that it may overwrite them.
+    __atomic_store_n(&ring->out_cons, cons, __ATOMIC_RELEASE);
 }
 
 size_t ring_give(struct xencons_interface *ring, const char *from, size_t len)
