@@ -100,22 +100,25 @@ struct sample {
 };
 
 // Catch the reference just after it has moved. How well the moment is known shows in how close the
-// two TSC readings around it are; a host that takes our CPU away in between makes a wide pair.
+// two TSC readings around all others are; a host that takes our CPU away in between makes a wide
+// pair.
 static struct sample __init take_sample(const struct reference *r)
 {
     struct sample best = {};
     uint64_t width = ~0ull;
     for (unsigned int i = 0; i < SAMPLE_TRIES; i++) {
         uint64_t previous = r->read(), before, ref, after;
+        uint32_t apic;
         do {
             before = rdtsc();
             ref = r->read();
+            apic = apic_timer_count();
             after = rdtsc();
         } while (ref == previous);
         if (after - before >= width)
             continue;
         width = after - before;
-        best = (struct sample){before + width / 2, ref, apic_timer_count()};
+        best = (struct sample){before + width / 2, ref, apic};
     }
     return best;
 }

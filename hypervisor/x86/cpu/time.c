@@ -81,9 +81,10 @@ void __init time_init(void)
     apic_timer_calibrated(c.apic_hz);
     irq_set_direct(VECTOR_TIMER, on_timer);
     wallclock_base = rtc_read_seconds(acpi_info.rtc_century) * NS_PER_S - now_ns();
-    printk("Clock: TSC %lu.%03lu MHz by the %s%s, timer %s\n", c.tsc_hz / 1000000,
+    printk("Clock: TSC %lu.%03lu MHz by the %s%s, timer %s %lu.%03lu MHz\n", c.tsc_hz / 1000000,
            c.tsc_hz / 1000 % 1000, c.source, cpu_features.tsc_invariant ? "" : " (not invariant)",
-           cpu_features.tsc_deadline ? "by TSC deadline" : "one-shot");
+           cpu_features.tsc_deadline ? "by TSC deadline, else" : "one-shot", c.apic_hz / 1000000,
+           c.apic_hz / 1000 % 1000);
 }
 
 void time_set_cpu_offset(int64_t offset)
