@@ -3,7 +3,7 @@
 # Sourced by the scripts here: the emulated machine that everything is measured on.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BENCH=$ROOT/bench
-O=$ROOT/build
+O=${O:-$ROOT/build}
 W=$O/bench               # what prepare makes, and log/
 PATH=$PATH:/usr/sbin:/sbin
 HV=${HV:-$O/release/serai.elf}
@@ -21,12 +21,14 @@ SERAI_OPTIONS="console=com1 com1=115200,8n1 dom0_mem=512M bootscrub=0"
 # machine SECONDS OPTION...: one CPU, the serial port on standard output.  icount: an
 # instruction is 1 ns of virtual time and one TSC tick; sleep=off: an idle CPU jumps to its next
 # timer, so the host's time never enters.  With SPLIT=NAME the plugin leaves log/NAME.split.
+# With REAL_TIME=1 nothing is counted, and it is faster.
 machine() {
-    local limit=$1 plugin=()
+    local limit=$1 plugin=() count=(-icount "shift=0,sleep=off")
     shift
+    [ -z "${REAL_TIME:-}" ] || count=()
     [ -z "${SPLIT:-}" ] || plugin=(-plugin "$W/split.so,out=$W/log/$SPLIT.split")
     timeout "$limit" qemu-system-x86_64 -M q35 -cpu "$CPU" -smp 1 -accel tcg,thread=single \
-        -icount shift=0,sleep=off -nodefaults -display none -no-reboot -serial stdio \
+        "${count[@]}" -nodefaults -display none -no-reboot -serial stdio \
         "${plugin[@]}" -seed 1 -rtc base=2026-01-01,clock=vm "$@" </dev/null \
         2> >(grep -v "TCG doesn't support requested feature" >&2) | tr -d '\r'
 }
