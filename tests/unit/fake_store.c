@@ -119,6 +119,22 @@ static void set_below(const char *path, const char *key, const char *value)
 }
 
 /* Backends and guests look at what a transaction has left. */
+/* The block daemon puts another medium into a drive that is in use. */
+static void react_medium(const char *dir)
+{
+    char path[300], params[512];
+
+    snprintf(path, sizeof(path), "%s/medium", dir);
+    const char *medium = fake_store_value(path);
+    snprintf(path, sizeof(path), "%s/params", dir);
+    snprintf(params, sizeof(params), "%s", fake_store_value(path));
+    if (!medium || !strcmp(params, medium)) {
+        return;
+    }
+    set_below(dir, fake_store_blkd_sick ? "error" : "medium",
+              fake_store_blkd_sick ? "sick" : params);
+}
+
 static void react(void)
 {
     char dir[256];
@@ -138,6 +154,8 @@ static void react(void)
             strcpy(nodes[i].value, fake_store_blkd_sick ? "6" : "2");
         } else if (!strcmp(nodes[i].value, "5") && fake_store_guest) {
             strcpy(nodes[i].value, "6");
+        } else if (!strcmp(nodes[i].value, "4") && strstr(path, "/backend/serai/")) {
+            react_medium(dir);
         }
     }
 }

@@ -389,6 +389,27 @@ static void test_cd(void **unused)
     assert_int_equal(serai_disk_insert(s, id, 5632, NULL, &err), 0);
     check("/local/domain/0/backend/serai/1/5632/params", "");
     assert_int_equal(serai_disk_insert(s, id, 51712, image, &err), -ENOENT);
+
+    /* In use: blkd has the last word, and the old medium stays when it says no. */
+    fake_store_set("/local/domain/0/backend/serai/1/5632/medium", "");
+    fake_store_set("/local/domain/1/device/vbd/5632/state", "4");
+    fake_store_set("/local/domain/0/backend/serai/1/5632/state", "4");
+    assert_int_equal(serai_disk_insert(s, id, 5632, image, &err), 0);
+    check("/local/domain/0/backend/serai/1/5632/medium", image);
+    fake_store_blkd_sick = true;
+    assert_int_equal(serai_disk_insert(s, id, 5632, NULL, &err), -EIO);
+    assert_non_null(strstr(err.text, "sick"));
+    check("/local/domain/0/backend/serai/1/5632/params", image);
+    check("/libxl/1/device/vbd/5632/params", image);
+    assert_int_equal(serai_domain_config(s, id, &c, &err), 0);
+    assert_string_equal(c->disks[0].target, image);
+    serai_config_free(c);
+    /* Nobody may have it as a CD while somebody writes it. */
+    fake_store_blkd_sick = false;
+    assert_int_equal(serai_disk_insert(s, id, 5632, NULL, &err), 0);
+    assert_int_equal(create("writer", disk_line("w"), &id), 0);
+    assert_int_equal(serai_disk_insert(s, 1, 5632, image, &err), -EBUSY);
+    assert_non_null(strstr(err.text, "domain 2 has it"));
 }
 
 int main(void)

@@ -97,12 +97,14 @@ static void disk_front_keys(struct store_tx *t, const char *dir, void *arg)
 }
 
 // The kernel's backend says that it takes a device before it has opened what is behind it.
-static int disk_wait_opened(const struct device *d, struct serai_error *err)
+static int disk_wait_opened(const struct serai *s, const struct device *d, struct serai_error *err)
 {
     char path[128];
     snprintf(path, sizeof(path), "/sys/bus/xen-backend/devices/%s-%u-%u/physical_device",
              d->backend_kind, d->domain, d->id);
     for (unsigned waited = 0; access(path, F_OK); waited += 5) {
+        if (serai_cancelled(s))
+            return err_set(err, -ECANCELED, "cancelled");
         if (waited >= DISK_OPENED_MS)
             return err_set(err, -EIO,
                            "disk %u: the kernel's backend does not open it (its log "
@@ -117,7 +119,7 @@ static int disk_wait(struct serai *s, const struct device *d, bool by_blkd, stru
 {
     int ret = device_wait_taken(s, d, err);
     if (!ret && !by_blkd)
-        ret = disk_wait_opened(d, err);
+        ret = disk_wait_opened(s, d, err);
     if (!ret)
         return 0;
     device_vanish(s, d);
@@ -286,6 +288,7 @@ static void medium_nodes(struct store_tx *t, void *arg)
 {
     const struct disk_medium *m = arg;
     char copy[STORE_PATH_MAX];
+    tx_write(t, m->d->back, "error", "%s", "");
     tx_write(t, m->d->back, "params", "%s", m->target);
     tx_write(t, m->d->back, "format", "%s", m->format);
     snprintf(copy, sizeof(copy), "/libxl/%u/device/vbd/%u", m->d->domain, m->d->id);
@@ -293,17 +296,88 @@ static void medium_nodes(struct store_tx *t, void *arg)
     tx_write(t, copy, "format", "%s", m->format);
 }
 
+// 1: the medium is in, -EIO: blkd has said why not.
+static int medium_in(struct serai *s, void *arg)
+{
+    const struct disk_medium *m = arg;
+    unsigned front, back;
+    device_states(s, m->d, &front, &back);
+    char *words = device_key(s, m->d, "error"), *medium = device_key(s, m->d, "medium");
+    int ret = words && *words                        ? -EIO
+              : back != SERAI_DEVICE_CONNECTED       ? 1 // it opens the image later
+              : medium && !strcmp(medium, m->target) ? 1
+                                                     : 0;
+    free(words);
+    free(medium);
+    return ret;
+}
+
+// The old medium stays when blkd does not take the new one.
+static int medium_change(struct serai *s, const struct device *d, const struct serai_disk *disk,
+                         struct serai_error *err)
+{
+    char *old = device_key(s, d, "params"), *format = device_key(s, d, "format");
+    struct disk_medium m = {d, disk->target ? disk->target : "",
+                            serai_disk_format_name(disk->format)};
+    struct disk_medium before = {d, old ? old : "", format ? format : m.format};
+    int ret = store_transaction(s, medium_nodes, &m, err);
+    if (ret)
+        goto out;
+    ret = store_wait(s, d->back, DISK_OPENED_MS, medium_in, &m);
+    if (ret == 1) {
+        ret = 0;
+        goto out;
+    }
+    char *words = ret == -EIO ? device_key(s, d, "error") : NULL;
+    if (ret == -ETIMEDOUT)
+        err_set(err, ret, "disk %s: blkd does not change the medium: is it running?", disk->vdev);
+    else if (words)
+        err_set(err, ret, "disk %s: %s", disk->vdev, words);
+    else
+        err_sys(err, ret, "disk %s: cannot wait for blkd", disk->vdev);
+    free(words);
+    store_transaction(s, medium_nodes, &before, NULL);
+out:
+    free(old);
+    free(format);
+    return ret;
+}
+
+// Under the lock, so that nobody else takes the image between the check and the nodes.
+static int medium_change_checked(struct serai *s, const struct device *d,
+                                 const struct serai_disk *disk, struct serai_error *err)
+{
+    struct stat st;
+    int lock;
+    int ret = disk->target ? disk_stat(disk, &st, err) : 0;
+    if (!ret)
+        ret = state_lock(s, &lock, err);
+    if (ret)
+        return ret;
+    if (disk->target)
+        ret = disk_share_check(s, disk, &st, err);
+    if (!ret)
+        ret = medium_change(s, d, disk, err);
+    close(lock);
+    return ret;
+}
+
 // blkd changes the medium of a drive; with the kernel's backend the drive goes and comes back.
 static int disk_change_medium(struct serai *s, const struct device *d, struct serai_disk *disk,
                               struct serai_error *err)
 {
-    if (!strcmp(d->backend_kind, blkd)) {
-        struct disk_medium m = {d, disk->target ? disk->target : "",
-                                serai_disk_format_name(disk->format)};
-        return store_transaction(s, medium_nodes, &m, err);
-    }
+    if (!strcmp(d->backend_kind, blkd))
+        return medium_change_checked(s, d, disk, err);
+    struct serai_disk before = *disk;
+    before.target = device_key(s, d, "params");
     int ret = device_remove(s, d, false, err);
-    return ret ? ret : disk_add(s, d->domain, disk, err);
+    if (!ret) {
+        ret = disk_add(s, d->domain, disk, err);
+        if (ret && before.target && *before.target)
+            disk_add(s, d->domain, &before, NULL);
+    }
+    free(before.target);
+    return ret;
 }
 
 int serai_disk_insert(struct serai *s, uint32_t domain, uint32_t devid, const char *target,
