@@ -363,6 +363,70 @@ static void test_broken_ring(void **unused)
     end();
 }
 
+/* A frontend that comes and goes without end is opened for now and then only. */
+static void test_restless_frontend(void **unused)
+{
+    struct front f;
+    begin("disk", MIB, "w");
+    unsigned opened = 0;
+    uint64_t until = loop_now_ms() + 1500;
+    assert_true(fake_run_state(2));
+    while (loop_now_ms() < until) {
+        fake_write(fake_front("state"), "6");
+        fake_run_ms(5);
+        assert_int_equal(fake_back_state(), 6);
+        fake_write(fake_front("state"), "1");
+        fake_run_ms(5);
+        opened += fake_back_state() == 2;
+    }
+    assert_true(opened >= 20 && opened <= 25);
+    /* and served when it has calmed down */
+    connect_all(&f, BLK_ABI_X86_64, 1, 0, true);
+    struct front_request r = front_io(BLKIF_OP_READ, 0, pages(1), 8);
+    assert_int_equal(front_do(&f.queue[0], &r), BLKIF_RSP_OKAY);
+    detach(&f);
+    end();
+}
+
+/* No room for the journal: the frontend waits until there is some. */
+static void test_full_state_directory(void **unused)
+{
+    struct front f;
+    char dir[160], fill[180];
+    fake_new();
+    snprintf(dir, sizeof(dir), "%s/state", fake_dir);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    if (mount("none", dir, "tmpfs", 0, "size=64k")) {
+        fake_free();
+        skip();
+    }
+    snprintf(fill, sizeof(fill), "%s/fill", dir);
+    int fd = open(fill, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(posix_fallocate(fd, 0, 64 << 10), 0);
+    const char *before = fake_options.journal_dir;
+    fake_options.journal_dir = dir;
+    fake_image("disk", MIB);
+    fake_attach("disk", "w", "disk");
+    fake_start();
+    assert_true(fake_run_state(2));
+    front_connect(&f, BLK_ABI_X86_64, 1, 0, true);
+    fake_run_ms(100);
+    assert_int_equal(fake_back_state(), 2);
+    assert_non_null(strstr(fake_read(fake_back("error")), "no room for the journal"));
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_true(fake_run_state(4));
+    fake_write(fake_front("state"), "4");
+    struct front_request r = front_io(BLKIF_OP_READ, 0, pages(1), 8);
+    assert_int_equal(front_do(&f.queue[0], &r), BLKIF_RSP_OKAY);
+    detach(&f);
+    fake_run_ms(10);
+    fake_stop();
+    close(fd);
+    fake_options.journal_dir = before;
+    assert_int_equal(umount(dir), 0);
+    fake_free();
+}
+
 static void refused(const char *image, const char *mode, const char *text)
 {
     fake_attach(image, mode, "disk");
@@ -604,16 +668,27 @@ static void test_old_page_count(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),          cmocka_unit_test(test_persistent),
-        cmocka_unit_test(test_narrow),         cmocka_unit_test(test_queues),
-        cmocka_unit_test(test_parts_of_pages), cmocka_unit_test(test_indirect),
-        cmocka_unit_test(test_bad_requests),   cmocka_unit_test(test_discard_and_barrier),
-        cmocka_unit_test(test_barrier_order),  cmocka_unit_test(test_read_only),
-        cmocka_unit_test(test_broken_ring),    cmocka_unit_test(test_bad_images),
-        cmocka_unit_test(test_short_image),    cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_medium_change),  cmocka_unit_test(test_bad_frontends),
-        cmocka_unit_test(test_dead_domain),    cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_persistent),
+        cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_queues),
+        cmocka_unit_test(test_parts_of_pages),
+        cmocka_unit_test(test_indirect),
+        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_discard_and_barrier),
+        cmocka_unit_test(test_barrier_order),
+        cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_broken_ring),
+        cmocka_unit_test(test_bad_images),
+        cmocka_unit_test(test_short_image),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_medium_change),
+        cmocka_unit_test(test_bad_frontends),
+        cmocka_unit_test(test_dead_domain),
+        cmocka_unit_test(test_replaced),
         cmocka_unit_test(test_old_page_count),
+        cmocka_unit_test(test_restless_frontend),
+        cmocka_unit_test(test_full_state_directory),
     };
     log_setup("blkd", LOG_LEVEL_DEBUG, false);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -334,13 +334,46 @@ static void test_grants(void **unused)
     assert_int_equal(mapped, 0);
 }
 
+static void *map_any(void *ctx, uint32_t domid, const uint32_t *grefs, unsigned count)
+{
+    mapped += count;
+    return pages[0];
+}
+
+/* One table cannot take the mappings that all the others need. */
+static void test_grants_of_many(void **unused)
+{
+    static const struct host_ops ops = {.map = map_any, .unmap = unmap};
+    enum { TABLES = 12, LIMIT = 4000 };
+    struct host h = {.ops = &ops};
+    struct pgrant_table *t[TABLES];
+    unsigned first = 0, last = 0;
+    for (unsigned n = 0; n < TABLES; n++) {
+        t[n] = pgrant_new(&h, n, LIMIT);
+        for (uint32_t i = 0; i < LIMIT; i++) {
+            uint32_t ref = 1000 * (i + 1) + 7;
+            if (pgrant_get(t[n], &ref, 1, 1)) {
+                pgrant_put(t[n], &ref, 1);
+            }
+        }
+        first += n < 5 ? pgrant_count(t[n]) : 0;
+        last += n >= 5 ? pgrant_count(t[n]) : 0;
+    }
+    assert_int_equal(first, 5 * LIMIT);
+    assert_int_equal(last, 7 * 256);
+    for (unsigned n = 0; n < TABLES; n++) {
+        pgrant_free(t[n]);
+    }
+    assert_int_equal(mapped, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_native_layout), cmocka_unit_test(test_narrow_layout),
         cmocka_unit_test(test_checks),        cmocka_unit_test(test_ring),
         cmocka_unit_test(test_journal),       cmocka_unit_test(test_states),
-        cmocka_unit_test(test_grants),
+        cmocka_unit_test(test_grants),        cmocka_unit_test(test_grants_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,8 +146,17 @@ static int journal_open(struct device *d, const struct offer *o, bool redo, char
     d->journal_bytes = journal_bytes(entries) * o->queues;
     journal_path(d, path);
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (redo ? 0 : O_CREAT | O_TRUNC), 0600);
-    if (fd >= 0 && !redo && posix_fallocate(fd, 0, (off_t)d->journal_bytes))
+    int full = fd < 0 ? errno : redo ? 0 : posix_fallocate(fd, 0, (off_t)d->journal_bytes);
+    if (!redo && full == ENOSPC) {
+        snprintf(why, DEVICE_ERROR, "%s: no room for the journal", path);
+        if (fd >= 0)
+            close(fd);
+        return -ENOSPC;
+    }
+    if (fd >= 0 && full) {
+        errno = full;
         goto out_close;
+    }
     if (fd >= 0 && (fstat(fd, &st) || (uint64_t)st.st_size != d->journal_bytes)) {
         errno = EINVAL;
         goto out_close;

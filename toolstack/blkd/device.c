@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RETRY_MS = 100, ERROR_EVERY_MS = 10000, STEPS_MAX = 6 };
+enum { RETRY_MS = 100, ROOM_RETRY_MS = 1000, ERROR_EVERY_MS = 10000, STEPS_MAX = 6 };
+enum { TELLS_MOST = 20, TELLS_EVERY_MS = 5000, REOPENS_MOST = 20, REOPENS_EVERY_MS = 500 };
 
 static struct host *device_host(const struct device *d)
 {
@@ -68,11 +69,24 @@ static void device_set_state(struct device *d, enum xenbus_state state)
     device_publish(d, &p, 1);
 }
 
+static bool rate_allows(struct device_rate *r, unsigned most, unsigned every_ms)
+{
+    uint64_t now = loop_now_ms(), gone = (now - r->since_ms) / every_ms;
+    r->used = r->used > gone ? r->used - (unsigned)gone : 0;
+    r->since_ms = r->used ? r->since_ms + gone * every_ms : now;
+    if (r->used >= most)
+        return false;
+    r->used++;
+    return true;
+}
+
 void device_tell(struct device *d, const char *text)
 {
     uint64_t now = loop_now_ms();
     // A guest can cause an error with every request: the same text is told now and then only.
     if (!strcmp(d->error, text) && now - d->error_ms < ERROR_EVERY_MS)
+        return;
+    if (!rate_allows(&d->tells, TELLS_MOST, TELLS_EVERY_MS))
         return;
     struct store_pair p;
     log_error("%s: %s", d->back, text);
@@ -233,6 +247,13 @@ static void device_on_retry(void *arg, uint32_t count)
     device_set_dirty(arg);
 }
 
+static bool device_retry_in(struct device *d, uint64_t ms)
+{
+    if (!d->retry)
+        d->retry = loop_add_timer(d->all->loop, device_on_retry, d);
+    return d->retry && !loop_arm(d->retry, ms, 0);
+}
+
 // Opens what params says. 0; -EAGAIN: later; or the device has failed.
 static int device_open_image(struct device *d)
 {
@@ -267,12 +288,8 @@ static int device_open_image(struct device *d)
     unsigned patience = d->own == XenbusStateConnected ? 20 : 1;
     if (ret == -EAGAIN && !d->retry_until_ms)
         d->retry_until_ms = now + (uint64_t)d->all->options.lock_wait_ms * patience;
-    if (!d->retry)
-        d->retry = loop_add_timer(d->all->loop, device_on_retry, d);
-    if (ret == -EAGAIN && now < d->retry_until_ms && d->retry) {
-        loop_arm(d->retry, RETRY_MS, 0);
+    if (ret == -EAGAIN && now < d->retry_until_ms && device_retry_in(d, RETRY_MS))
         return ret;
-    }
     d->retry_until_ms = 0;
     device_fail(d, why);
     return ret == -EAGAIN ? -EBUSY : ret;
@@ -336,7 +353,12 @@ static void device_act_connect(struct device *d, bool redo)
     d->disk.arg = d;
     int ret = device_connect(d, redo, why);
     if (ret == -EAGAIN)
-        return; // the store's daemon is away; its return brings us back
+        return;           // the store's daemon is away; its return brings us back
+    if (ret == -ENOSPC) { // for the journal, and nothing else has happened: there may be room soon
+        device_tell(d, why);
+        device_retry_in(d, ROOM_RETRY_MS);
+        return;
+    }
     if (ret) {
         device_fail(d, why);
         return;
@@ -430,7 +452,12 @@ static void device_act(struct device *d, enum backend_action action)
     case BACKEND_NONE:
         break;
     case BACKEND_OPEN:
-        device_act_open(d);
+        // A frontend that comes and goes without end costs us no more than this.
+        if (d->own == XenbusStateClosed &&
+            !rate_allows(&d->reopens, REOPENS_MOST, REOPENS_EVERY_MS))
+            device_retry_in(d, REOPENS_EVERY_MS);
+        else
+            device_act_open(d);
         break;
     case BACKEND_CONNECT:
         device_act_connect(d, false);

@@ -37,6 +37,12 @@ struct devices {
 // What happens once nothing is in work any more.
 enum device_then { THEN_NOTHING, THEN_CLOSED, THEN_GONE, THEN_AGAIN, THEN_SWAP };
 
+// So many at once, then one in a while: for what a guest can cause as often as it likes.
+struct device_rate {
+    unsigned used;
+    uint64_t since_ms;
+};
+
 struct device {
     struct devices *all;
     struct device *next;
@@ -67,6 +73,7 @@ struct device {
 
     char error[DEVICE_ERROR]; // last told
     uint64_t error_ms;
+    struct device_rate tells, reopens;
 };
 
 // devices.c

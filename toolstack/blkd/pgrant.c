@@ -4,6 +4,11 @@
 #include <stdlib.h>
 
 enum { PGRANT_PAGE = 4096, PGRANT_BATCH = 256 };
+// Each batch is a mapping of the process, and Linux gives one process 65530. When half of what we
+// use of them is gone, each table has to do with few.
+enum { PGRANT_MAPPINGS_MAX = 40000, PGRANT_MAPPINGS_EACH = 256 };
+
+static unsigned pgrant_mappings; // of all tables
 
 // Pages mapped together: one area of memory, unmapped together.
 struct pgrant_batch {
@@ -23,7 +28,7 @@ struct pgrant {
 struct pgrant_table {
     struct host *host;
     uint32_t domid;
-    unsigned limit, count;
+    unsigned limit, count, mappings;
     unsigned mask; // buckets - 1
     struct pgrant_batch *batches;
     struct pgrant *bucket[];
@@ -74,6 +79,8 @@ static void pgrant_drop(struct pgrant_table *t, struct pgrant_batch *b)
         pgrant_unlink(t, &b->pages[i]);
     t->host->ops->unmap(t->host->ctx, b->address, b->count);
     t->count -= b->count;
+    t->mappings--;
+    pgrant_mappings--;
     free(b->pages);
     free(b);
 }
@@ -90,12 +97,19 @@ void pgrant_free(struct pgrant_table *t)
     free(t);
 }
 
+static bool pgrant_has_room(const struct pgrant_table *t, unsigned count)
+{
+    if (t->count + count > t->limit || pgrant_mappings >= PGRANT_MAPPINGS_MAX)
+        return false;
+    return pgrant_mappings < PGRANT_MAPPINGS_MAX / 2 || t->mappings < PGRANT_MAPPINGS_EACH;
+}
+
 static bool pgrant_map(struct pgrant_table *t, const uint32_t *grefs, unsigned count)
 {
     struct pgrant_batch *b = calloc(1, sizeof(*b));
     struct pgrant *pages = calloc(count, sizeof(*pages));
     void *address = NULL;
-    if (b && pages && t->count + count <= t->limit)
+    if (b && pages && pgrant_has_room(t, count))
         address = t->host->ops->map(t->host->ctx, t->domid, grefs, count);
     if (!address) {
         free(b);
@@ -111,6 +125,8 @@ static bool pgrant_map(struct pgrant_table *t, const uint32_t *grefs, unsigned c
     }
     t->batches = b;
     t->count += count;
+    t->mappings++;
+    pgrant_mappings++;
     return true;
 }
 

@@ -193,7 +193,7 @@ int rings_connect(void *arg, struct domain *dom)
     if (ret) {
         log_warn("domain %u: cannot reach its ring: %s", dom->id, strerror(-ret));
         ring_free(rc, true);
-        return -EINVAL; // what the protocol has for it
+        return ret == -ENOSPC ? ret : -EINVAL; // what the protocol has for it
     }
     log_debug("domain %u: introduced", dom->id);
     return 0;
