@@ -73,6 +73,11 @@ uint64_t fake_free(void)
     return n;
 }
 
+unsigned fake_owner(uint64_t mfn)
+{
+    return mfn - MFN_BASE < FAKE_FRAMES ? owner[mfn - MFN_BASE] : NOBODY;
+}
+
 unsigned fake_alive(void)
 {
     unsigned n = 0;
@@ -224,6 +229,22 @@ static long context(struct fake_domain *d, const struct xen_domctl_vcpucontext *
     return 0;
 }
 
+static long get_context(const struct fake_domain *d, const struct xen_domctl_vcpucontext *v)
+{
+    vcpu_guest_context_t *c = v->ctxt.p;
+
+    if (v->vcpu >= d->max_vcpus) {
+        return fail(ESRCH);
+    }
+    if (v->vcpu) {
+        return fail(ENODATA); /* never started */
+    }
+    memset(c, 0, sizeof(*c));
+    c->user_regs.rip = d->rip;
+    c->ctrlreg[3] = d->root << 12;
+    return 0;
+}
+
 static long domctl(struct xen_domctl *op)
 {
     struct fake_domain *d = find(op->domain);
@@ -266,6 +287,8 @@ static long domctl(struct xen_domctl *op)
         return affinity(d, &op->u.vcpuaffinity, op->cmd == XEN_DOMCTL_setvcpuaffinity);
     case XEN_DOMCTL_scheduler_op:
         return scheduler(d, &op->u.scheduler_op);
+    case XEN_DOMCTL_getvcpucontext:
+        return get_context(d, &op->u.vcpucontext);
     case XEN_DOMCTL_setvcpucontext:
         return context(d, &op->u.vcpucontext);
     }
@@ -447,6 +470,12 @@ void *xenforeignmemory_map(xenforeignmemory_handle *h, uint32_t dom, int prot, s
     for (size_t i = 0; i < pages; i++) {
         uint64_t frame = arr[i] - MFN_BASE;
 
+        if (err) {
+            err[i] = frame < FAKE_FRAMES && owner[frame] == dom ? 0 : -EINVAL;
+        }
+        if (err && err[i]) {
+            continue;
+        }
         CHECK(frame < FAKE_FRAMES && owner[frame] == dom);
         CHECK(mmap(at + i * PAGE, PAGE, prot, MAP_SHARED | MAP_FIXED, memory_fd,
                    (off_t)(frame * PAGE)) != MAP_FAILED);
@@ -466,7 +495,8 @@ int xenforeignmemory_unmap(xenforeignmemory_handle *h, void *addr, size_t pages)
     while (fgets(line, sizeof(line), maps)) {
         unsigned long from, to, offset;
 
-        if (sscanf(line, "%lx-%lx %*s %lx", &from, &to, &offset) == 3 && from >= (uintptr_t)addr &&
+        if (strstr(line, "memfd:frames") &&
+            sscanf(line, "%lx-%lx %*s %lx", &from, &to, &offset) == 3 && from >= (uintptr_t)addr &&
             to <= (uintptr_t)addr + pages * PAGE) {
             for (; from < to; from += PAGE, offset += PAGE) {
                 mapped[offset / PAGE]--;

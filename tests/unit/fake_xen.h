@@ -41,5 +41,7 @@ void fake_reset(void);
 /* Frames that belong to nobody. */
 uint64_t fake_free(void);
 unsigned fake_alive(void);
+/* Which domain has a frame, 0xffff: none. */
+unsigned fake_owner(uint64_t mfn);
 /* A frame's memory. */
 void *fake_frame(uint64_t mfn);

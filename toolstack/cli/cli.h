@@ -78,6 +78,7 @@ int cmd_destroy(struct cli *cli, int argc, char **argv);
 int cmd_shutdown(struct cli *cli, int argc, char **argv);
 int cmd_rename(struct cli *cli, int argc, char **argv);
 int cmd_sysrq(struct cli *cli, int argc, char **argv);
+int cmd_dump_core(struct cli *cli, int argc, char **argv);
 int cmd_domname(struct cli *cli, int argc, char **argv);
 int cmd_mem(struct cli *cli, int argc, char **argv);
 int cmd_vcpu_set(struct cli *cli, int argc, char **argv);

@@ -49,6 +49,10 @@ static const struct cli_command commands[] = {
     {"reboot", "[-w] [-t SECONDS] NAME...|-a", "ask a guest to reboot", REQUEST_HELP, cmd_shutdown,
      false},
     {"sysrq", "NAME LETTER", "press a magic SysRq key in a Linux guest", "", cmd_sysrq, false},
+    {"dump-core", "[-q] NAME FILE", "write a guest's memory and registers into a file",
+     "  -q, --quiet   no progress\n"
+     "The format is Xen's: crash(8) reads it. A guest that runs is paused meanwhile.\n",
+     cmd_dump_core, false},
     {"rename", "NAME NEW", "give a guest another name", "", cmd_rename, false},
     {"domid", "NAME", "print a guest's number", "", cmd_domid, false},
     {"domname", "ID", "print the name of a number", "", cmd_domname, false},

@@ -29,6 +29,8 @@ static const struct word action_words[] = {
     {"restart", SERAI_ACTION_RESTART},
     {"preserve", SERAI_ACTION_PRESERVE},
     {"rename-restart", SERAI_ACTION_RENAME_RESTART},
+    {"coredump-destroy", SERAI_ACTION_COREDUMP_DESTROY},
+    {"coredump-restart", SERAI_ACTION_COREDUMP_RESTART},
     {NULL, 0},
 };
 
@@ -243,20 +245,27 @@ static int config_numbers(const struct cfg *cfg, struct serai_config *c, struct 
     return 0;
 }
 
+static int config_action(const struct cfg *cfg, const char *key, enum serai_action usual,
+                         enum serai_action *out, struct cfg_error *err)
+{
+    int action = (int)usual;
+    int ret = config_word(cfg, key, action_words, &action, err);
+    *out = (enum serai_action)action;
+    return ret;
+}
+
 static int config_actions(const struct cfg *cfg, struct serai_config *c, struct cfg_error *err)
 {
-    int poweroff = SERAI_ACTION_DESTROY, reboot = SERAI_ACTION_RESTART,
-        crash = SERAI_ACTION_DESTROY, tsc = SERAI_TSC_DEFAULT;
-    int ret = config_word(cfg, "on_poweroff", action_words, &poweroff, err);
+    int tsc = SERAI_TSC_DEFAULT;
+    int ret = config_action(cfg, "on_poweroff", SERAI_ACTION_DESTROY, &c->on_poweroff, err);
     if (!ret)
-        ret = config_word(cfg, "on_reboot", action_words, &reboot, err);
+        ret = config_action(cfg, "on_reboot", SERAI_ACTION_RESTART, &c->on_reboot, err);
     if (!ret)
-        ret = config_word(cfg, "on_crash", action_words, &crash, err);
+        ret = config_action(cfg, "on_crash", SERAI_ACTION_DESTROY, &c->on_crash, err);
+    if (!ret)
+        ret = config_action(cfg, "on_watchdog", SERAI_ACTION_DESTROY, &c->on_watchdog, err);
     if (!ret)
         ret = config_word(cfg, "tsc_mode", tsc_words, &tsc, err);
-    c->on_poweroff = (enum serai_action)poweroff;
-    c->on_reboot = (enum serai_action)reboot;
-    c->on_crash = (enum serai_action)crash;
     c->tsc = (enum serai_tsc)tsc;
     return ret;
 }
@@ -533,4 +542,5 @@ void config_write(const struct serai_config *c, struct buf *out)
     config_write_line(out, "on_poweroff", word_of(action_words, (int)c->on_poweroff));
     config_write_line(out, "on_reboot", word_of(action_words, (int)c->on_reboot));
     config_write_line(out, "on_crash", word_of(action_words, (int)c->on_crash));
+    config_write_line(out, "on_watchdog", word_of(action_words, (int)c->on_watchdog));
 }

@@ -28,6 +28,7 @@ const struct cfg_key config_keys[] = {
     {"on_poweroff", S, false},
     {"on_reboot", S, false},
     {"on_crash", S, false},
+    {"on_watchdog", S, false},
 
     // Known, without effect so far.
     {"acpi", N | S, true},
@@ -91,7 +92,6 @@ const struct cfg_key config_keys[] = {
     {"nomigrate", N | S, true},
     {"nx", N | S, true},
     {"on_soft_reset", S, true},
-    {"on_watchdog", S, true},
     {"opengl", N | S, true},
     {"p9", L, true},
     {"pae", N | S, true},

@@ -316,7 +316,8 @@ int serai_domain_set_aside(struct serai *s, uint32_t id, struct serai_error *err
     if (!ret) {
         struct xen_domctl op = {.cmd = XEN_DOMCTL_setdomainhandle, .domain = (domid_t)id};
         memcpy(op.u.setdomainhandle.handle, r.config->uuid, 16);
-        r.config->on_poweroff = r.config->on_reboot = r.config->on_crash = SERAI_ACTION_PRESERVE;
+        r.config->on_poweroff = r.config->on_reboot = SERAI_ACTION_PRESERVE;
+        r.config->on_crash = r.config->on_watchdog = SERAI_ACTION_PRESERVE;
         ret = hc_domctl(s, &op);
         ret = ret < 0 ? err_sys(err, ret, "cannot change the UUID of domain %u", id)
                       : state_record_write(s, id, &r, err);

@@ -313,7 +313,9 @@ enum serai_action {
     SERAI_ACTION_DESTROY,
     SERAI_ACTION_RESTART,
     SERAI_ACTION_PRESERVE,
-    SERAI_ACTION_RENAME_RESTART, // keep the dead domain under another name, start anew
+    SERAI_ACTION_RENAME_RESTART,   // keep the dead domain under another name, start anew
+    SERAI_ACTION_COREDUMP_DESTROY, // write its memory into a file first
+    SERAI_ACTION_COREDUMP_RESTART,
 };
 
 enum serai_tsc { SERAI_TSC_DEFAULT, SERAI_TSC_EMULATE, SERAI_TSC_NATIVE };
@@ -337,7 +339,7 @@ struct serai_config {
     size_t nr_disks;
     struct serai_vif *vifs;
     size_t nr_vifs;
-    enum serai_action on_poweroff, on_reboot, on_crash;
+    enum serai_action on_poweroff, on_reboot, on_crash, on_watchdog;
 };
 
 // Reads a configuration file in xl.cfg's syntax; `overrides` are key=value arguments that win
@@ -371,6 +373,15 @@ int serai_domain_config(struct serai *s, uint32_t id, struct serai_config **out,
 // Destroys domains whose creator died half-way and forgets records of domains that are gone.
 // Every create does it first. Returns how many things were cleared away, or an error.
 int serai_sweep(struct serai *s, struct serai_error *err);
+
+// ---- dumps (core.c) ------------------------------------------------------------------------
+
+#define SERAI_DUMP_DIR "/var/lib/serai/dump"
+// Writes a PV guest's memory and registers into a file in the format of Xen's dump-core, which
+// crash(8) reads. A guest that runs is paused meanwhile. The file appears when it is whole, under
+// its name; its empty pages take no room. `progress` may be NULL.
+int serai_domain_dump(struct serai *s, uint32_t id, const char *path, serai_progress_fn *progress,
+                      void *progress_ctx, struct serai_error *err);
 
 // ---- consoles (console.c) ------------------------------------------------------------------
 

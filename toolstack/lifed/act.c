@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -23,6 +24,8 @@ static enum serai_action act_choose(const struct serai_config *c, unsigned reaso
         return c->on_reboot;
     case SERAI_SHUTDOWN_SUSPEND:
         return SERAI_ACTION_PRESERVE; // whoever suspended it knows what comes next
+    case SERAI_SHUTDOWN_WATCHDOG:
+        return c->on_watchdog;
     }
     return c->on_crash;
 }
@@ -57,6 +60,59 @@ static void act_restart(struct lifed *l, const struct serai_domain *d, const str
         log_info("%s: made again as domain %u", d->name, id);
 }
 
+static bool act_again(enum serai_action action)
+{
+    return action == SERAI_ACTION_RESTART || action == SERAI_ACTION_RENAME_RESTART ||
+           action == SERAI_ACTION_COREDUMP_RESTART;
+}
+
+static bool act_dumps(enum serai_action action)
+{
+    return action == SERAI_ACTION_COREDUMP_DESTROY || action == SERAI_ACTION_COREDUMP_RESTART;
+}
+
+static void act_now(struct lifed *l, const struct serai_domain *d, const struct serai_config *c)
+{
+    struct serai_error err;
+    enum serai_action action = act_choose(c, d->shutdown_reason);
+    if (action == SERAI_ACTION_PRESERVE)
+        return;
+    log_info("%s (domain %u): ended (%s)", d->name, d->id, serai_shutdown_name(d->shutdown_reason));
+    if (act_dumps(action))
+        dump_domain(l, d);
+    if (act_again(action))
+        act_restart(l, d, c, action == SERAI_ACTION_RENAME_RESTART);
+    else if (serai_domain_destroy(l->s, d->id, &err))
+        log_error("%s: %s", d->name, err.text);
+}
+
+static bool act_needed(const struct serai_domain *d)
+{
+    return (d->flags & SERAI_DOMAIN_SHUTDOWN) && (d->flags & SERAI_DOMAIN_MANAGED) &&
+           !(d->flags & SERAI_DOMAIN_DYING);
+}
+
+int lifed_act(struct lifed *l, uint32_t id)
+{
+    struct serai_domain d;
+    struct serai_config *c;
+    struct serai_error err;
+    int ret = worker_claim(l, id);
+    if (ret < 0) {
+        log_error("cannot claim domain %u: %s", id, strerror(-ret));
+        return 1;
+    }
+    // Whoever had it before may have done everything.
+    if (!serai_domain_get(l->s, id, &d, NULL) && act_needed(&d) &&
+        !serai_domain_config(l->s, id, &c, &err)) {
+        act_now(l, &d, c);
+        serai_config_free(c);
+    }
+    worker_done(l, id);
+    return 0;
+}
+
+// What takes its time is left to a worker.
 static void act_on(struct lifed *l, const struct serai_domain *d)
 {
     struct serai_config *c;
@@ -66,18 +122,13 @@ static void act_on(struct lifed *l, const struct serai_domain *d)
         return;
     }
     enum serai_action action = act_choose(c, d->shutdown_reason);
-    bool again = action == SERAI_ACTION_RESTART || action == SERAI_ACTION_RENAME_RESTART;
-    uint64_t wait = again ? act_wait_ms(l, d->id) : 0;
-    if (wait) {
+    uint64_t wait = act_again(action) ? act_wait_ms(l, d->id) : 0;
+    if (wait)
         loop_arm(l->later, wait, 0);
-    } else if (action != SERAI_ACTION_PRESERVE) {
-        log_info("%s (domain %u): ended (%s)", d->name, d->id,
-                 serai_shutdown_name(d->shutdown_reason));
-        if (again)
-            act_restart(l, d, c, action == SERAI_ACTION_RENAME_RESTART);
-        else if (serai_domain_destroy(l->s, d->id, &err))
-            log_error("%s: %s", d->name, err.text);
-    }
+    else if (act_again(action) || act_dumps(action))
+        worker_start(l, d->id);
+    else
+        act_now(l, d, c);
     serai_config_free(c);
 }
 
@@ -90,11 +141,8 @@ void lifed_look(struct lifed *l)
         log_error("%s", err.text);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        unsigned flags = list[i].flags;
-        if ((flags & SERAI_DOMAIN_SHUTDOWN) && (flags & SERAI_DOMAIN_MANAGED) &&
-            !(flags & SERAI_DOMAIN_DYING))
+    for (size_t i = 0; i < count; i++)
+        if (act_needed(&list[i]))
             act_on(l, &list[i]);
-    }
     free(list);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// lifed(8): does what guests' on_poweroff, on_reboot and on_crash ask for when they end.
+// lifed(8): does what guests' on_poweroff, on_reboot, on_crash and on_watchdog ask for when they
+// end.
 //
 // It keeps nothing in memory that matters: what ended is read from the hypervisor, what is to
 // be done from the records. It may be killed and started again at any time.
@@ -10,12 +11,13 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <xen/xen.h>
 
-enum { POLL_MS = 5000, POLL_ALONE_MS = 500, SWEEP_MS = 60000 };
+enum { POLL_MS = 5000, POLL_ALONE_MS = 500, SWEEP_MS = 60000, DUMPS_KEPT = 5 };
 
 static void on_later(void *arg, uint32_t count)
 {
@@ -104,14 +106,18 @@ static bool listen_for_ends(struct lifed *l)
     return loop_add_fd(l->loop, xenevtchn_fd(l->evtchn), EPOLLIN, on_event, l);
 }
 
-static int serve(struct lifed *l, const char *state_dir)
+static int serve(struct lifed *l)
 {
-    if (daemon_claim(state_dir, "lifed", 0) < 0)
+    l->loop = loop_new();
+    if (!l->loop)
+        return daemon_fail("event loop", -errno);
+    if (daemon_claim(l->state_dir, "lifed", 0) < 0)
         return 1;
     l->poll = loop_add_timer(l->loop, on_look, l);
     struct loop_source *sweep = loop_add_timer(l->loop, on_sweep, l);
     l->later = loop_add_timer(l->loop, on_later, l);
-    if (!l->poll || !sweep || !l->later || !daemon_stop_on_signals(l->loop))
+    if (!l->poll || !sweep || !l->later || !daemon_stop_on_signals(l->loop) ||
+        !loop_add_signal(l->loop, SIGCHLD, worker_on_exit, l))
         return daemon_fail("event loop", -ENOMEM);
     listen_to_store(l);
     // The hypervisor tells one program only, and a xenstore daemon cannot do without.
@@ -124,37 +130,61 @@ static int serve(struct lifed *l, const char *state_dir)
     return loop_run(l->loop) ? 1 : 0;
 }
 
+static const char usage[] =
+    "usage: lifed [--state-dir DIR] [--dump-dir DIR] [--keep-dumps N]\n"
+    "Acts on on_poweroff, on_reboot, on_crash and on_watchdog; runs in the foreground.\n"
+    "Manual: lifed(8).\n";
+
+// -1 to go on, or an exit code. *act: the domain that a worker is for, -1: this is the daemon.
+static int parse(int argc, char **argv, struct lifed *l, int64_t *act)
+{
+    enum { STATE_DIR = 256, DUMP_DIR, KEEP_DUMPS, ACT, NUMBER_MAX = 1000000 };
+    static const struct option options[] = {{"state-dir", required_argument, NULL, STATE_DIR},
+                                            {"dump-dir", required_argument, NULL, DUMP_DIR},
+                                            {"keep-dumps", required_argument, NULL, KEEP_DUMPS},
+                                            {"act", required_argument, NULL, ACT},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    for (int opt; (opt = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        uint64_t n = 0;
+        if (opt == STATE_DIR) {
+            l->state_dir = optarg;
+        } else if (opt == DUMP_DIR) {
+            l->dump_dir = optarg;
+        } else if (opt == 'h' || opt == '?') {
+            fputs(usage, opt == 'h' ? stdout : stderr);
+            return opt == 'h' ? 0 : 2;
+        } else if (!daemon_number(optarg, 0, NUMBER_MAX, &n)) {
+            log_error("\"%s\" is not a number from 0 to %d", optarg, NUMBER_MAX);
+            return 2;
+        } else if (opt == KEEP_DUMPS) {
+            l->dumps_kept = (unsigned)n;
+        } else {
+            *act = (int64_t)n;
+        }
+    }
+    if (optind >= argc)
+        return -1;
+    log_error("takes no arguments");
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
-    enum { STATE_DIR = 256 };
-    static const struct option options[] = {
-        {"state-dir", required_argument, NULL, STATE_DIR}, {"help", no_argument, NULL, 'h'}, {0}};
-    struct serai_options open = {.state_dir = SERAI_STATE_DIR, .log = print_note};
-    struct lifed l = {0};
+    struct lifed l = {
+        .state_dir = SERAI_STATE_DIR, .dump_dir = SERAI_DUMP_DIR, .dumps_kept = DUMPS_KEPT};
+    int64_t act = -1;
     log_setup("lifed", LOG_LEVEL_INFO, true);
-    for (int opt; (opt = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        if (opt != STATE_DIR) {
-            fprintf(opt == 'h' ? stdout : stderr,
-                    "usage: lifed [--state-dir DIR]\n"
-                    "Acts on on_poweroff, on_reboot and on_crash; runs in the foreground. "
-                    "Manual: lifed(8).\n");
-            return opt == 'h' ? 0 : 2;
-        }
-        open.state_dir = optarg;
-    }
-    if (optind < argc) {
-        log_error("takes no arguments");
-        return 2;
-    }
+    int code = parse(argc, argv, &l, &act);
+    if (code >= 0)
+        return code;
+    struct serai_options open = {.state_dir = l.state_dir, .log = print_note};
     struct serai_error err;
-    l.loop = loop_new();
-    if (!l.loop)
-        return daemon_fail("event loop", -errno);
     if (serai_open(&l.s, &open, &err)) {
         log_error("%s", err.text);
         return 1;
     }
-    int code = serve(&l, open.state_dir);
+    code = act >= 0 ? lifed_act(&l, (uint32_t)act) : serve(&l);
     if (l.evtchn)
         xenevtchn_close(l.evtchn);
     serai_events_close(l.events);
