@@ -4,21 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool path_char(char ch)
-{
-    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-           ch == '-' || ch == '/' || ch == '_' || ch == '@';
-}
+static const bool path_char[256] = {
+    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true,
+    ['/'] = true,         ['_'] = true,         ['@'] = true,
+};
 
-static bool path_well_formed(const char *p)
+static bool path_well_formed(const char *p, size_t len)
 {
-    size_t len = strlen(p);
-    if (!len || (len > 1 && p[len - 1] == '/') || strstr(p, "//"))
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!path_char(p[i]))
+    char before = '\0';
+    for (size_t i = 0; i < len; i++) {
+        if (!path_char[(uint8_t)p[i]] || (p[i] == '/' && before == '/'))
             return false;
-    return true;
+        before = p[i];
+    }
+    return len == 1 || (len && before != '/');
 }
 
 int path_resolve(const char *given, unsigned domid, path_text out)
@@ -26,7 +25,7 @@ int path_resolve(const char *given, unsigned domid, path_text out)
     size_t len = strlen(given);
     bool absolute = given[0] == '/';
     if (len > (absolute ? XENSTORE_ABS_PATH_MAX : XENSTORE_REL_PATH_MAX) ||
-        !path_well_formed(given) || given[0] == '@')
+        !path_well_formed(given, len) || given[0] == '@')
         return -EINVAL;
     size_t home = absolute ? 0 : path_home_length(domid);
     if (home)
@@ -47,7 +46,7 @@ const char *path_step(const char **rest, size_t *len)
         p++;
     if (!*p)
         return NULL;
-    *len = strcspn(p, "/");
+    *len = (size_t)(strchrnul(p, '/') - p);
     *rest = p + *len;
     return p;
 }
