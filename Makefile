@@ -377,6 +377,11 @@ fuzz: $(FUZZ_TARGETS:%=$(O)/fuzz/%) $(O)/unit/seeds
 			-rss_limit_mb=3000 $${t##*/}.corpus) > $$t.log 2>&1 || \
 		{ tail -40 $$t.log; echo "fuzz target $${t##*/} failed"; exit 1; }; done
 
+# The Debian package (packaging/deb).
+.PHONY: deb
+deb: all
+	O=$(O) packaging/deb $(O)
+
 .PHONY: all clean
 all: $(O)/serai.elf $(O)/serai.gz toolstack
 clean:
