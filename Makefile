@@ -356,6 +356,21 @@ FUZZ_SRC_blkd_ring   := $(addprefix toolstack/blkd/,disk.c image.c journal.c pgr
 FUZZ_CFLAGS_blkd_ring := $(BLKD_INC)
 
 FUZZ_TARGETS += stored
+FUZZ_TARGETS += disk_spec config stored_ring stored_journal blkd_journal
+FUZZ_SRC_disk_spec   := $(addprefix toolstack/libserai/,disk_spec.c vdev.c handle.c store.c) \
+                        $(addprefix toolstack/base/,buf.c suggest.c) tests/unit/fake_xen.c \
+                        tests/unit/fake_store.c
+FUZZ_CFLAGS_disk_spec := $(TOOLS_INC)
+FUZZ_SRC_config      := $(TOOLS_LIB)
+FUZZ_CFLAGS_config   := $(TOOLS_INC)
+FUZZ_LIB_config      := $(UNPACK_LIBS) $(NL_LIBS)
+FUZZ_SRC_stored_ring := $(filter-out toolstack/stored/journal.c,$(STORED_PURE))
+FUZZ_CFLAGS_stored_ring := $(STORED_INC)
+FUZZ_SRC_stored_journal := $(filter-out toolstack/stored/ring.c,$(STORED_PURE))
+FUZZ_CFLAGS_stored_journal := $(STORED_INC)
+FUZZ_LIB_stored_journal := -lz
+FUZZ_SRC_blkd_journal := $(addprefix toolstack/blkd/,journal.c proto.c ring.c)
+FUZZ_CFLAGS_blkd_journal := $(BLKD_INC)
 FUZZ_SRC_stored      := $(filter-out toolstack/stored/journal.c toolstack/stored/ring.c,$(STORED_PURE))
 FUZZ_CFLAGS_stored   := $(STORED_INC)
 
