@@ -161,24 +161,32 @@ static void queue_visit(struct queue *q)
     }
 }
 
+// Visits the queues that are marked now. What is marked meanwhile by blk_ring_sleep waits for the
+// eventfd; by request_end, for the next pass.
+static void disk_env_pass(struct disk_env *env)
+{
+    struct queue *list = env->marked;
+    env->marked = NULL;
+    for (struct queue *q = list; q; q = q->next_marked)
+        q->marked = false;
+    while (list) {
+        struct queue *q = list;
+        list = q->next_marked;
+        queue_visit(q);
+    }
+}
+
 void disk_env_run(struct disk_env *env)
 {
-    // What is marked meanwhile by blk_ring_sleep waits for the eventfd; by request_end, for the
-    // second round below.
-    for (unsigned round = 0; round < 2; round++) {
-        struct queue *list = env->marked;
-        env->marked = NULL;
-        for (struct queue *q = list; q; q = q->next_marked)
-            q->marked = false;
-        while (list) {
-            struct queue *q = list;
-            list = q->next_marked;
-            queue_visit(q);
-        }
+    bool ended = true;
+    for (unsigned round = 0; round < 4 && ended; round++) {
+        disk_env_pass(env);
+        disk_env_pass(env);
+        uring_submit(env->ring);
+        ended = uring_reap(env->ring);
     }
-    if (env->marked)
+    if (env->marked || ended)
         eventfd_write(env->again_fd, 1);
-    uring_submit(env->ring);
 }
 
 static void disk_env_after(void *arg)

@@ -13,11 +13,11 @@
 
 struct uring {
     struct io_uring ring;
-    int event_fd;
+    int retry_fd;            // readable while the kernel was short of memory for what is queued
     unsigned depth, running; // operations the kernel may have, and has
     bool unsubmitted;
     struct uring_op *waiting, **waiting_end;
-    struct loop_source *source;
+    struct loop_source *source, *retry;
     void (*after)(void *arg);
     void *arg;
 };
@@ -84,30 +84,43 @@ void uring_submit(struct uring *u)
         int ret = io_uring_submit(&u->ring);
         if (ret == -EINTR)
             continue;
-        if (ret < 0) { // short of memory or of completion slots: the next event tries again
-            eventfd_write(u->event_fd, 1);
+        if (ret < 0) { // short of memory or of completion slots
+            eventfd_write(u->retry_fd, 1);
             return;
         }
         u->unsubmitted = io_uring_sq_ready(&u->ring) > 0;
     }
 }
 
-static void uring_on_event(void *arg, uint32_t events)
+bool uring_reap(struct uring *u)
 {
-    struct uring *u = arg;
     struct io_uring_cqe *cqe;
-    eventfd_t count;
-    (void)events;
-    eventfd_read(u->event_fd, &count);
+    bool any = false;
     while (!io_uring_peek_cqe(&u->ring, &cqe)) {
         struct uring_op *op = io_uring_cqe_get_data(cqe);
         int result = cqe->res;
         io_uring_cqe_seen(&u->ring, cqe);
         u->running--;
         op->done(op, result);
+        any = true;
     }
+    return any;
+}
+
+static void uring_on_event(void *arg, uint32_t events)
+{
+    struct uring *u = arg;
+    (void)events;
+    uring_reap(u);
     u->after(u->arg);
-    uring_submit(u);
+}
+
+static void uring_on_retry(void *arg, uint32_t events)
+{
+    struct uring *u = arg;
+    eventfd_t count;
+    eventfd_read(u->retry_fd, &count);
+    uring_on_event(arg, events);
 }
 
 struct uring *uring_new(struct loop *l, unsigned depth, void (*after)(void *arg), void *arg)
@@ -117,8 +130,8 @@ struct uring *uring_new(struct loop *l, unsigned depth, void (*after)(void *arg)
         return NULL;
     *u = (struct uring){.depth = depth, .after = after, .arg = arg};
     u->waiting_end = &u->waiting;
-    u->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (u->event_fd < 0)
+    u->retry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (u->retry_fd < 0)
         goto out_free;
     int ret = io_uring_queue_init(depth, &u->ring, 0);
     if (ret) {
@@ -127,15 +140,16 @@ struct uring *uring_new(struct loop *l, unsigned depth, void (*after)(void *arg)
     }
     // The ring's memory must not be shared with a child, and its descriptor not inherited.
     io_uring_ring_dontfork(&u->ring);
-    ret = io_uring_register_eventfd(&u->ring, u->event_fd);
-    if (!ret)
-        u->source = loop_add_fd(l, u->event_fd, EPOLLIN, uring_on_event, u);
+    u->retry = loop_add_fd(l, u->retry_fd, EPOLLIN, uring_on_retry, u);
+    if (u->retry)
+        u->source = loop_add_fd(l, u->ring.ring_fd, EPOLLIN, uring_on_event, u);
     if (u->source)
         return u;
-    errno = ret ? -ret : ENOMEM;
+    loop_remove(u->retry);
+    errno = ENOMEM;
     io_uring_queue_exit(&u->ring);
 out_close:
-    close(u->event_fd);
+    close(u->retry_fd);
 out_free:
     free(u);
     return NULL;
@@ -146,7 +160,8 @@ void uring_free(struct uring *u)
     if (!u)
         return;
     loop_remove(u->source);
+    loop_remove(u->retry);
     io_uring_queue_exit(&u->ring);
-    close(u->event_fd);
+    close(u->retry_fd);
     free(u);
 }
