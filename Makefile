@@ -142,9 +142,9 @@ guests: $(GUESTS:%=$(O)/guests/%.elf)
 # ---- toolstack ------------------------------------------------------------------------------
 TS_BASE     := buf.c cfg.c cfg_parse.c daemon.c file.c json.c log.c loop.c suggest.c
 TS_LIB      := balloon.c build_pv.c config.c config_keys.c console.c core.c core_file.c core_p2m.c cpumap.c create.c device.c \
-               devices.c disk.c disk_share.c disk_spec.c domain.c handle.c host.c life.c loopdev.c \
+               devices.c disk.c disk_share.c disk_spec.c domain.c events.c handle.c host.c life.c loopdev.c \
                store.c store_domain.c vdev.c vif.c xsclient.c \
-               hypercall.c image.c ramdisk.c sched.c state.c vcpu.c
+               hypercall.c image.c op.c ramdisk.c sched.c state.c vcpu.c
 # Networks: base/ talks to the kernel, libserai/ knows what a guest's interface is.
 TS_NET      := net.c net_addr.c net_conf.c net_filter.c net_plan.c net_record.c net_setup.c vif_config.c vif_rate.c
 TS_NETLINK  := netlink.c nft.c rtnl.c rtnl_limit.c
@@ -208,6 +208,42 @@ $(O)/toolstack/libnl-3.a:
 $(addprefix $(O)/toolstack/,$(TS_PROGRAMS)) $(O)/tests/net_driver: $(O)/toolstack/libnl-3.a
 -include $(wildcard $(O)/ts/*/*.d $(O)/ts/*/*/*.d)
 
+# What a product links: the library as one object whose only names are the public ones.
+$(O)/toolstack/dev/libserai.a: $(call ts_obj,$(TS_LIB_SRC))
+	@mkdir -p $(@D)
+	ld -r -o $(@D)/libserai.o $^
+	objcopy --wildcard --keep-global-symbol='serai_*' $(@D)/libserai.o
+	rm -f $@ && ar rcs $@ $(@D)/libserai.o
+# Linked the way a product does it, from the same headers (libserai/examples/).
+TS_EXAMPLES := host domain disk vif console events operation
+$(O)/toolstack/examples/%: toolstack/libserai/examples/%.c $(O)/toolstack/dev/libserai.a \
+                           $(O)/toolstack/libnl-3.a $(wildcard toolstack/libserai/serai*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O2 -g -Wall -Wextra -Werror -Itoolstack/libserai $(TS_LDFLAGS) -o $@ $< \
+		$(O)/toolstack/dev/libserai.a -L$(O)/toolstack $(NL_LIBS) $(TS_LIBS)
+.PHONY: examples
+examples: $(TS_EXAMPLES:%=$(O)/toolstack/examples/%)
+
+# ---- installation -----------------------------------------------------------------------------
+PREFIX  ?= /usr
+DESTDIR ?=
+VERSION := 0.1
+INSTALL_TO = $(DESTDIR)$(PREFIX)
+.PHONY: install
+install: toolstack examples $(O)/toolstack/dev/libserai.a
+	install -d $(INSTALL_TO)/sbin $(INSTALL_TO)/include/serai $(INSTALL_TO)/lib/pkgconfig \
+		$(INSTALL_TO)/share/doc/serai/examples $(foreach s,1 3 5 8,$(INSTALL_TO)/share/man/man$(s)) \
+		$(INSTALL_TO)/share/bash-completion/completions $(INSTALL_TO)/share/zsh/vendor-completions
+	install -m 755 $(TS_PROGRAMS:%=$(O)/toolstack/%) $(INSTALL_TO)/sbin
+	install -m 644 $(wildcard toolstack/libserai/serai*.h) $(INSTALL_TO)/include/serai
+	install -m 644 $(O)/toolstack/dev/libserai.a $(INSTALL_TO)/lib
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' toolstack/libserai/libserai.pc.in \
+		> $(INSTALL_TO)/lib/pkgconfig/libserai.pc
+	install -m 644 $(TS_EXAMPLES:%=toolstack/libserai/examples/%.c) $(INSTALL_TO)/share/doc/serai/examples
+	$(foreach s,1 3 5 8,install -m 644 $(wildcard docs/man/*.$(s)) $(INSTALL_TO)/share/man/man$(s) &&) true
+	$(O)/toolstack/serai completion bash > $(INSTALL_TO)/share/bash-completion/completions/serai
+	$(O)/toolstack/serai completion zsh > $(INSTALL_TO)/share/zsh/vendor-completions/_serai
+
 # ---- unit tests and fuzzers -------------------------------------------------------------------
 # tests/unit/NAME.c and the real sources that it tests, as a host program with sanitizers.
 BUILDER_SRC := $(addprefix builder/,$(BUILDER) unpack_gzip.c unpack_zstd.c unpack_lz4.c)
@@ -238,7 +274,7 @@ UNIT_CFLAGS_microcode    := -fno-builtin-strtoull
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
-TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_core tools_create tools_disk tools_ramdisk \
+TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_core tools_create tools_disk tools_op tools_ramdisk \
               tools_store tools_xsclient \
               tools_net tools_net_conf
 TOOLS_NET  := $(addprefix toolstack/libserai/,net_addr.c vif_config.c) \
@@ -260,6 +296,10 @@ UNIT_SRC_tools_console := $(addprefix toolstack/consoled/,ring.c logfile.c mark.
 UNIT_SRC_tools_create  := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_SRC_tools_core    := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_LIB_tools_core    := $(UNPACK_LIBS) $(NL_LIBS)
+UNIT_SRC_tools_op      := tests/unit/kernel_image.c $(TOOLS_LIB)
+UNIT_LIB_tools_op      := $(UNPACK_LIBS) $(NL_LIBS) -pthread \
+                          $(foreach f,xencall1 xencall2 xencall2L xencall4 xenforeignmemory_map \
+                          xenforeignmemory_unmap xsc_call xsc_fd xsc_event,-Wl,--wrap=$(f))
 UNIT_SRC_tools_store   := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_SRC_tools_disk    := $(addprefix toolstack/libserai/,disk_spec.c vdev.c handle.c store.c) \
                           $(addprefix toolstack/base/,buf.c suggest.c) tests/unit/fake_xen.c \
@@ -287,6 +327,7 @@ BLKD_INC  := -D_GNU_SOURCE -D__XEN_TOOLS__ -Itoolstack/base -Itoolstack/blkd
 $(foreach t,$(BLKD_UNIT),$(eval UNIT_CFLAGS_$t := $(BLKD_INC)))
 TOOLS_INC := -D_GNU_SOURCE -D__XEN_TOOLS__ $(addprefix -I,$(addprefix toolstack/,base libserai cli consoled)) -iquote builder $(NL_CFLAGS)
 $(foreach t,$(TOOLS_UNIT),$(eval UNIT_CFLAGS_$t := $(TOOLS_INC)))
+UNIT_CFLAGS_tools_op += -DFAKE_FRAMES=65536
 
 # The xenstore daemon's, without rings of real guests (stored_host.c).
 STORED_UNIT := stored_ops stored_watch stored_transaction stored_ring stored_journal stored_tree

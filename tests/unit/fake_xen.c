@@ -31,6 +31,8 @@ static uint16_t owner[FAKE_FRAMES];
 static uint8_t mapped[FAKE_FRAMES];
 static uint8_t *memory; /* all frames in a row, shared with every mapping */
 static int memory_fd = -1;
+static unsigned last_id;
+bool fake_rotate;
 
 /* A condition that only a wrong caller violates. */
 #define CHECK(x)                                                  \
@@ -54,7 +56,7 @@ void fake_reset(void)
     memset(mapped, 0, sizeof(mapped));
     memset(fake_domain, 0, sizeof(fake_domain));
     fake_domain[0] = (struct fake_domain){.alive = true, .max_vcpus = 1, .weight = 256};
-    fake_calls = fake_fail_at = fake_mapped = 0;
+    fake_calls = fake_fail_at = fake_mapped = last_id = 0;
 }
 
 void *fake_frame(uint64_t mfn)
@@ -151,14 +153,15 @@ static void info(unsigned id, struct xen_domctl_getdomaininfo *out)
 static long create(struct xen_domctl *op)
 {
     const struct xen_domctl_createdomain *c = &op->u.createdomain;
-    unsigned id = 1;
+    unsigned id = 0;
 
-    while (id < FAKE_DOMAINS && fake_domain[id].alive) {
-        id++;
+    for (unsigned tries = 0; tries < FAKE_DOMAINS && (!id || fake_domain[id].alive); tries++) {
+        id = (last_id + 1 + tries) % FAKE_DOMAINS;
     }
-    if (id == FAKE_DOMAINS) {
+    if (!id || fake_domain[id].alive) {
         return fail(ENOMEM);
     }
+    last_id = fake_rotate ? id : 0;
     CHECK(c->flags == 0 && c->max_vcpus > 0 && !c->arch.emulation_flags);
     fake_domain[id] = (struct fake_domain){.alive = true, .paused = true, .weight = 256};
     memcpy(fake_domain[id].handle, c->handle, sizeof(c->handle));

@@ -10,9 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FAKE_DOMAINS 16
-#define FAKE_FRAMES  (64 * 256) /* machine memory: 64 MiB */
+#define FAKE_DOMAINS 64
 #define FAKE_CPUS    4
+#ifndef FAKE_FRAMES
+#define FAKE_FRAMES (64 * 256) /* machine memory: 64 MiB */
+#endif
 
 struct fake_domain {
     bool alive;
@@ -34,6 +36,8 @@ extern struct fake_domain fake_domain[FAKE_DOMAINS];
 extern unsigned fake_calls, fake_fail_at;
 extern int fake_errno;
 extern unsigned fake_mapped; /* pages mapped now */
+/* Numbers are not used again before all others were, as with a real one; else the lowest is. */
+extern bool fake_rotate;
 
 /* Counts one entry; true, with errno set, when this is the one that has to fail. */
 bool fake_failing(void);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { KIB_PER_MB = 1024, KIB_PER_PAGE = 4, LIMIT_SLACK_KIB = 1024 };
 
@@ -67,6 +68,45 @@ int serai_domain_set_target(struct serai *s, uint32_t id, uint64_t kib, struct s
     if (ret)
         return err_sys(err, ret, "cannot write memory/target of domain %u", id);
     return id ? state_change(s, id, note_memory, &kib, err) : 0;
+}
+
+// How far from the target: a driver leaves less than this undone.
+enum { TARGET_NEAR_KIB = 1024, TARGET_LOOK_MS = 50 };
+
+static uint64_t target_distance(uint64_t pages, uint64_t target)
+{
+    uint64_t kib = pages * KIB_PER_PAGE;
+    return kib > target ? kib - target : target - kib;
+}
+
+int serai_domain_wait_target(struct serai *s, uint32_t id, unsigned timeout_ms,
+                             serai_progress_fn *progress, void *ctx, struct serai_error *err)
+{
+    struct serai_domain d;
+    uint64_t target, first = 0, best = UINT64_MAX;
+    unsigned idle = 0;
+    for (;; idle += TARGET_LOOK_MS) {
+        int ret = serai_domain_get(s, id, &d, err);
+        if (!ret)
+            ret = balloon_number(s, id, "target", &target, err);
+        if (ret)
+            return ret;
+        uint64_t distance = target_distance(d.pages, target);
+        if (distance < TARGET_NEAR_KIB)
+            return 0;
+        if (distance < best) {
+            best = distance;
+            idle = 0;
+        }
+        first = distance > first ? distance : first;
+        if (progress && !progress(ctx, "memory", (unsigned)((first - distance) * 100 / first)))
+            return err_set(err, -ECANCELED, "cancelled");
+        if (idle >= timeout_ms)
+            return err_set(err, -ETIMEDOUT, "domain %u has %llu MB and comes no closer to %llu MB",
+                           id, (unsigned long long)(d.pages * KIB_PER_PAGE / KIB_PER_MB),
+                           (unsigned long long)(target / KIB_PER_MB));
+        nanosleep(&(struct timespec){.tv_nsec = TARGET_LOOK_MS * 1000000L}, NULL);
+    }
 }
 
 int serai_domain_set_max(struct serai *s, uint32_t id, uint64_t kib, struct serai_error *err)

@@ -21,6 +21,7 @@ struct create {
     struct serai_config config; // a shallow copy, with its UUID decided
     struct image image;
     uint32_t id;
+    const struct serai_create *how;
     bool store; // a xenstore is served
     uint32_t console_port, store_port;
 };
@@ -173,15 +174,34 @@ static int create_ports(struct create *m, struct serai_error *err)
     return ret || !m->store ? ret : create_port(m, "xenstore", &m->store_port, err);
 }
 
+static int create_step(struct create *m, const char *step, unsigned percent,
+                       struct serai_error *err)
+{
+    const struct serai_create *how = m->how;
+    if (serai_cancelled(m->s) ||
+        (how->progress && !how->progress(how->progress_ctx, step, percent)))
+        return err_set(err, -ECANCELED, "cancelled");
+    return 0;
+}
+
+// The building is most of it; devices come after.
+static bool create_on_build(void *ctx, const char *step, unsigned percent)
+{
+    return !create_step(ctx, step, 5 + percent * 4 / 5, NULL);
+}
+
 static int create_devices(struct create *m, struct serai_error *err)
 {
     const struct serai_config *c = &m->config;
-    int ret = 0;
+    int ret = create_step(m, "devices", 86, err);
     for (size_t i = 0; i < c->nr_disks && !ret; i++)
         ret = disk_add(m->s, m->id, &c->disks[i], err);
-    for (size_t i = 0; i < c->nr_vifs && !ret; i++)
-        ret = vif_add(m->s, m->id, &c->vifs[i], err);
-    return ret;
+    for (size_t i = 0; i < c->nr_vifs && !ret; i++) {
+        ret = create_step(m, "devices", 92, err);
+        if (!ret)
+            ret = vif_add(m->s, m->id, &c->vifs[i], err);
+    }
+    return ret ? ret : create_step(m, "devices", 98, err);
 }
 
 // From an empty domain to one with a record.
@@ -201,8 +221,8 @@ static int create_fill(struct create *m, const struct serai_create *how, struct 
                              .console_port = m->console_port,
                              .store_port = m->store_port,
                              .exiting = how->exiting,
-                             .progress = how->progress,
-                             .progress_ctx = how->progress_ctx};
+                             .progress = create_on_build,
+                             .progress_ctx = m};
     ret = build_pv(&build, err);
     if (ret)
         return ret;
@@ -253,7 +273,7 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
                         const struct serai_create *how, uint32_t *id, struct serai_error *err)
 {
     static const struct serai_create paused;
-    struct create m = {.s = s, .config = *c};
+    struct create m = {.s = s, .config = *c, .how = how ? how : &paused};
     int fd = -1;
     if (how && how->start && how->exiting)
         return err_set(err, -EINVAL, "a guest cannot be started while it is mapped");
@@ -269,6 +289,8 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
         return ret;
     ret = create_prepare(&m, err);
     if (!ret)
+        ret = create_step(&m, "kernel", 0, err);
+    if (!ret)
         ret = image_open(&m.image, &m.config, err);
     if (ret)
         goto out_release;
@@ -277,7 +299,7 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
         ret = create_domain(&m, err);
     if (ret)
         goto out_image;
-    ret = create_fill(&m, how ? how : &paused, err);
+    ret = create_fill(&m, m.how, err);
     if (ret) {
         serai_drop_mappings(s); // or the domain could not go
         serai_domain_destroy(s, m.id, NULL);

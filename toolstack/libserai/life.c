@@ -2,8 +2,6 @@
 // Asking guests to end, and learning that domains come and go.
 #include "store.h"
 
-#include "xsclient.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,64 +118,12 @@ int serai_domain_wait_end(struct serai *s, uint32_t id, unsigned timeout_ms,
         ret = store_wait(s, "@releaseDomain", timeout_ms, life_ended, &id);
     } else {
         unsigned waited = 0;
-        for (; !(ret = life_ended(s, &id)) && waited < timeout_ms; waited += LIFE_LOOK_MS)
+        for (; !(ret = life_ended(s, &id)) && waited < timeout_ms && !serai_cancelled(s);
+             waited += LIFE_LOOK_MS)
             nanosleep(&(struct timespec){.tv_nsec = LIFE_LOOK_MS * 1000000}, NULL);
-        ret = ret ? 1 : -ETIMEDOUT;
+        ret = ret ? 1 : serai_cancelled(s) ? -ECANCELED : -ETIMEDOUT;
     }
     if (ret == -ETIMEDOUT)
         return err_set(err, ret, "domain %u has not ended within %u s", id, timeout_ms / 1000);
     return ret < 0 ? err_sys(err, ret, "cannot wait for domain %u", id) : 0;
-}
-
-struct serai_events {
-    struct xsc *client;
-};
-
-int serai_events_open(struct serai *s, struct serai_events **out, struct serai_error *err)
-{
-    static const char *const paths[] = {"@releaseDomain", "@introduceDomain"};
-    struct serai_events *e = calloc(1, sizeof(*e));
-    (void)s;
-    if (!e)
-        return err_set(err, -ENOMEM, "out of memory");
-    int ret = xsc_open(&e->client);
-    if (ret == -ENOENT || ret == -ECONNREFUSED)
-        ret = err_set(err, -ENOTCONN, "xenstore is not served here");
-    else if (ret)
-        err_sys(err, ret, "cannot connect to the xenstore daemon");
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && !ret; i++) {
-        struct iovec parts[] = {{(void *)(uintptr_t)paths[i], strlen(paths[i]) + 1},
-                                {(void *)(uintptr_t) "e", 2}};
-        ret = xsc_call(e->client, XS_WATCH, 0, parts, 2, NULL, NULL);
-        if (ret)
-            err_sys(err, ret, "cannot watch %s", paths[i]);
-    }
-    if (ret) {
-        serai_events_close(e);
-        return ret;
-    }
-    *out = e;
-    return 0;
-}
-
-int serai_events_fd(const struct serai_events *e)
-{
-    return xsc_fd(e->client);
-}
-
-int serai_events_take(struct serai_events *e)
-{
-    char *path;
-    int ret;
-    while ((ret = xsc_event(e->client, 0, &path)) == 1)
-        free(path);
-    return ret;
-}
-
-void serai_events_close(struct serai_events *e)
-{
-    if (!e)
-        return;
-    xsc_close(e->client);
-    free(e);
 }

@@ -3,8 +3,9 @@
 // speaks Xen's interface 4.17) from its control domain.
 //
 // Ownership: what a function returns through an out-parameter belongs to the caller, who
-// releases it with the function named there. Handles are not thread-safe: use one per thread;
-// any number of processes may work at the same time.
+// releases it with the function named there. A handle may be used by any number of threads at
+// once, and any number of handles and processes may work at the same time; the library has no
+// global state. What a function is given must not change while it runs. serai_close comes last.
 //
 // Errors are values: functions return 0 or a negative errno number, and when `err` is not
 // NULL they describe the fault in it. The library never prints and never exits; what is worth
@@ -33,6 +34,9 @@ struct serai_error {
 
 enum serai_log_level { SERAI_LOG_WARNING, SERAI_LOG_INFO, SERAI_LOG_DEBUG };
 typedef void serai_log_fn(void *ctx, enum serai_log_level level, const char *text);
+
+// Called now and then by what takes long; return false to cancel (-ECANCELED).
+typedef bool serai_progress_fn(void *ctx, const char *step, unsigned percent);
 
 struct serai_options {
     const char *state_dir; // NULL: SERAI_STATE_DIR
@@ -289,23 +293,35 @@ int serai_domain_sysrq(struct serai *s, uint32_t id, char key, struct serai_erro
 int serai_domain_wait_end(struct serai *s, uint32_t id, unsigned timeout_ms,
                           struct serai_error *err);
 
+// What can become of a domain. It has ended "shutdown" also when it is gone.
+enum serai_wait {
+    SERAI_WAIT_RUNNING, // also one that is not there yet
+    SERAI_WAIT_SHUTDOWN,
+    SERAI_WAIT_CRASHED,  // -EREMCHG when it ends otherwise
+    SERAI_WAIT_REBOOTED, // there is another one of its name
+    SERAI_WAIT_DESTROYED,
+};
+// Waits for that, at most timeout_ms (-1: for ever; -ETIMEDOUT). Told by xenstore; where none is
+// served it looks a few times a second.
+int serai_domain_wait(struct serai *s, const char *name, enum serai_wait what, int64_t timeout_ms,
+                      struct serai_error *err);
+// For whoever removes a domain that has ended: keeps why, for those who wait for it.
+int serai_domain_note_end(struct serai *s, const struct serai_domain *d);
+// Asks all guests to shut down, waits for at most timeout_ms altogether, and destroys what is
+// left. None of them is made again, whatever its configuration says.
+int serai_guests_stop(struct serai *s, unsigned timeout_ms, struct serai_error *err);
+
 // The memory that the guest's balloon driver is to keep, in KiB: at most what it was made for.
 // The hypervisor's limit follows.
 int serai_domain_set_target(struct serai *s, uint32_t id, uint64_t kib, struct serai_error *err);
+// Waits until the guest has what its target says. -ETIMEDOUT when it does not come closer any
+// more for timeout_ms. `progress` (may be NULL) may give up: see serai_progress_fn.
+int serai_domain_wait_target(struct serai *s, uint32_t id, unsigned timeout_ms,
+                             serai_progress_fn *progress, void *ctx, struct serai_error *err);
 // The hypervisor's limit alone; not below the target.
 int serai_domain_set_max(struct serai *s, uint32_t id, uint64_t kib, struct serai_error *err);
 // How many virtual CPUs the guest is to have online.
 int serai_domain_set_vcpus(struct serai *s, uint32_t id, unsigned count, struct serai_error *err);
-
-// Told by xenstore whenever a domain ends or is made: a descriptor to poll for reading.
-struct serai_events;
-// -ENOTCONN when no xenstore is served. Release with serai_events_close.
-int serai_events_open(struct serai *s, struct serai_events **out, struct serai_error *err);
-int serai_events_fd(const struct serai_events *e);
-// Takes what has come; looking at the domains is the caller's. -ECONNRESET when the daemon is
-// gone: close and open again.
-int serai_events_take(struct serai_events *e);
-void serai_events_close(struct serai_events *e);
 
 // ---- configuration and creation (config.c, create.c, build_pv.c) ---------------------------
 
@@ -348,9 +364,6 @@ struct serai_config {
 int serai_config_load(struct serai *s, const char *path, const char *const *overrides, size_t count,
                       struct serai_config **out, struct serai_error *err);
 void serai_config_free(struct serai_config *c);
-
-// Called now and then while a guest is built; return false to cancel (-ECANCELED).
-typedef bool serai_progress_fn(void *ctx, const char *step, unsigned percent);
 
 struct serai_create {
     bool start; // unpause when everything is in place
@@ -399,6 +412,10 @@ int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_err
 // named by its id (watch it with inotify to learn of domains that come and go).
 const char *serai_console_socket(const struct serai *s);
 const char *serai_domain_dir(const struct serai *s);
+
+// ---- operations and events (op.c, events.c) --------------------------------------------------
+
+#include "serai_op.h"
 
 #ifdef __cplusplus
 }

@@ -159,7 +159,9 @@ static int state_building_alive(struct serai *s, const char *entry, char name[SE
         return errno == ENOENT ? 1 : -errno; // just finished
     ssize_t n = read(fd, name, SERAI_NAME_MAX);
     name[n > 0 ? n : 0] = '\0';
-    return flock(fd, LOCK_EX | LOCK_NB) ? 1 : 0;
+    struct stat st;
+    // Finished between our opening and locking it: not a dead maker's.
+    return flock(fd, LOCK_EX | LOCK_NB) || fstat(fd, &st) || !st.st_nlink ? 1 : 0;
 }
 
 typedef int state_entry_fn(struct serai *s, const char *entry, void *arg);
@@ -229,6 +231,13 @@ static int state_sweep_building(struct serai *s, const char *entry, void *arg)
     return 0;
 }
 
+// A record may be newer than the list of domains, but never than its domain.
+static bool state_record_valid(struct serai *s, uint32_t id)
+{
+    struct serai_domain d;
+    return !serai_domain_get(s, id, &d, NULL) && d.flags & SERAI_DOMAIN_MANAGED;
+}
+
 // A domain that went without anybody clearing up after it.
 static void state_sweep_nodes(struct serai *s, uint32_t id)
 {
@@ -253,6 +262,8 @@ static int state_sweep_record(struct serai *s, const char *entry, void *arg)
                 return 0;
             used |= w->list[i].id == id;
         }
+        if (state_record_valid(s, (uint32_t)id))
+            return 0;
         if (!used)
             state_sweep_nodes(s, (uint32_t)id);
     } else {
