@@ -4,6 +4,8 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "logfile.h"
@@ -108,6 +110,48 @@ static void test_log(void **unused)
     assert_int_equal(system(path), 0);
 }
 
+/* A full disk, first without room for bytes, then without room for another file: what can be
+ * written is, and all of it again when there is room. */
+static void test_full_log(void **unused)
+{
+    char dir[] = "/tmp/serai-unit-XXXXXX", fill[80], block[4096];
+    struct logfile f;
+    int ret = 0;
+
+    assert_non_null(mkdtemp(dir));
+    if (mount("none", dir, "tmpfs", 0, "size=64k,nr_inodes=4")) {
+        rmdir(dir);
+        skip();
+    }
+    memset(block, 'x', sizeof(block));
+    assert_int_equal(logfile_open(&f, dir, "g", 16384, 1), 0);
+    assert_int_equal(logfile_write(&f, block, sizeof(block)), 0);
+    snprintf(fill, sizeof(fill), "%s/fill", dir);
+    int fd = open(fill, O_RDWR | O_CREAT, 0600);
+    while (write(fd, block, sizeof(block)) > 0) {
+    }
+    assert_int_equal(logfile_write(&f, block, sizeof(block)), -ENOSPC);
+    assert_int_equal(logfile_write(&f, block, 100), -ENOSPC);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(logfile_write(&f, block, 100), 0);
+    /* one file more than there may be, when it is to be rotated */
+    snprintf(fill, sizeof(fill), "%s/more", dir);
+    int more = open(fill, O_RDWR | O_CREAT, 0600);
+    for (unsigned i = 0; i < 8 && !ret; i++) {
+        ret = logfile_write(&f, block, sizeof(block));
+    }
+    assert_int_equal(ret, -ENOSPC);
+    assert_int_equal(logfile_write(&f, block, 100), -ENOSPC);
+    assert_int_equal(unlink(fill), 0);
+    close(more);
+    assert_int_equal(logfile_write(&f, block, 100), 0);
+    assert_int_equal(f.size, 100);
+    logfile_close(&f);
+    close(fd);
+    assert_int_equal(umount(dir), 0);
+    rmdir(dir);
+}
+
 /* A daemon is killed at every step; what is in the log and what the next one puts there is all that
  * the guest wrote, once. */
 static void test_mark(void **unused)
@@ -176,7 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_output),   cmocka_unit_test(test_input),
         cmocka_unit_test(test_nonsense), cmocka_unit_test(test_log),
-        cmocka_unit_test(test_mark),
+        cmocka_unit_test(test_mark),     cmocka_unit_test(test_full_log),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

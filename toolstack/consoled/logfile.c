@@ -63,14 +63,16 @@ static int logfile_rotate(struct logfile *f)
 
 int logfile_write(struct logfile *f, const char *data, size_t len)
 {
-    if (f->fd < 0)
+    int ret = 0;
+    if (!f->path) // it never had a place
         return 0;
-    if (f->size >= f->limit) {
-        int ret = logfile_rotate(f);
-        if (ret)
-            return ret;
-    }
-    int ret = file_write_all(f->fd, data, len);
+    if (f->fd < 0) // what failed last time, on a full disk, may work now
+        ret = logfile_reopen(f);
+    else if (f->size >= f->limit)
+        ret = logfile_rotate(f);
+    if (ret)
+        return ret;
+    ret = file_write_all(f->fd, data, len);
     struct stat st;
     if (!ret)
         f->size += len;
