@@ -150,7 +150,7 @@ TS_NET      := net.c net_addr.c net_conf.c net_filter.c net_plan.c net_record.c 
 TS_NETLINK  := netlink.c nft.c rtnl.c rtnl_limit.c
 TS_BUILDER  := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_gzip.c unpack_xz.c unpack_lzma.c \
                unpack_zstd.c unpack_lz4.c
-TS_CLI      := main.c table.c cmd_network_host.c cmd_network_rate.c cmd_block.c cmd_memory.c cmd_network.c cmd_request.c cmd_create.c cmd_list.c cmd_life.c cmd_dump.c cmd_console.c cmd_info.c cmd_top.c \
+TS_CLI      := main.c table.c run.c progress.c completion.c cmd_network_host.c cmd_network_rate.c cmd_block.c cmd_memory.c cmd_network.c cmd_request.c cmd_create.c cmd_list.c cmd_life.c cmd_dump.c cmd_console.c cmd_info.c cmd_top.c \
                cmd_vcpu.c cmd_sched.c
 TS_CONSOLED := main.c guest.c viewer.c ring.c mark.c logfile.c
 TS_LIFED    := main.c act.c dump.c worker.c

@@ -21,6 +21,12 @@ struct cli {
     const char *state_dir;             // NULL: the default
     const struct cli_command *command; // the one that runs
     bool colour;                       // standard output is a terminal that wants colours
+    bool json;                         // --json was given
+    bool bars;                         // standard error is a terminal
+    bool bar_shown;
+    int64_t bar_since; // ms; 0: nothing takes long
+    const struct option *options;
+    char **argv;
 };
 
 struct cli_command {
@@ -32,14 +38,30 @@ struct cli_command {
     bool offline; // works without a hypervisor
 };
 
+// The table of verbs.
+const struct cli_command *cli_commands(size_t *count);
+// Opens the hypervisor, unless the verb does without, and runs the verb. With --json exactly one JSON text is printed: what the verb prints, or {"output":
+// its text}, or {"result": "ok"}, or {"error": {...}}.
+int cli_run(struct cli *cli, const struct serai_options *open, int argc, char **argv);
+
 // Prints the error and returns the exit code that goes with it.
 int cli_fail(const struct serai_error *err);
 // "serai VERB: text" and a hint; returns CLI_USAGE.
 int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-// getopt_long's answer to an unknown option: prints nothing more; returns CLI_USAGE, or CLI_OK
-// after printing the help when the option was --help.
+// getopt_long(3), remembering what it was given for cli_option.
+int cli_getopt(struct cli *cli, int argc, char **argv, const char *letters,
+               const struct option *options);
+// getopt_long's answer to an option that the verb does not handle itself: prints the help when it
+// was --help and returns CLI_OK, else says what is wrong with it and returns CLI_USAGE.
 int cli_option(const struct cli *cli, int opt);
 void cli_print_help(const struct cli_command *c, FILE *to);
+// Draws a bar on the terminal, if there is one and it has been going on for a while; and removes
+// it again.
+void cli_progress(struct cli *cli, const char *what, const char *step, unsigned percent);
+void cli_progress_end(struct cli *cli);
+// serai_op_finish with a bar; an interrupt cancels the operation.
+int cli_finish(struct cli *cli, const char *what, struct serai_op *op,
+               struct serai_op_result *result, struct serai_error *err);
 // Looks up a domain named on the command line.
 int cli_find(struct cli *cli, const char *name, struct serai_domain *out);
 // The domains named, or all. Release *list with free().
@@ -93,6 +115,7 @@ int cmd_console(struct cli *cli, int argc, char **argv);
 int cmd_info(struct cli *cli, int argc, char **argv);
 int cmd_dmesg(struct cli *cli, int argc, char **argv);
 int cmd_debug_keys(struct cli *cli, int argc, char **argv);
+int cmd_completion(struct cli *cli, int argc, char **argv);
 int cmd_top(struct cli *cli, int argc, char **argv);
 int cmd_network_rate(struct cli *cli, int argc, char **argv);
 int cmd_network_setup(struct cli *cli, int argc, char **argv);

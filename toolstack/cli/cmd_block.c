@@ -18,8 +18,8 @@ int cli_device_options(struct cli *cli, int argc, char **argv, bool listing, boo
 {
     int opt;
     *set = false;
-    while ((opt = getopt_long(argc, argv, listing ? "h" : "fh",
-                              listing ? list_options : force_options, NULL)) != -1) {
+    while ((opt = cli_getopt(cli, argc, argv, listing ? "h" : "fh",
+                              listing ? list_options : force_options)) != -1) {
         if (opt != 'j' && opt != 'f')
             return cli_option(cli, opt);
         *set = true;

@@ -107,7 +107,7 @@ int cmd_create(struct cli *cli, int argc, char **argv)
         {"paused", no_argument, NULL, 'p'},  {"quiet", no_argument, NULL, 'q'},
         {"help", no_argument, NULL, 'h'},    {0}};
     struct create_options o = {0};
-    for (int opt; (opt = getopt_long(argc, argv, "cnpqh", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "cnpqh", options)) != -1;) {
         switch (opt) {
         case 'c':
             o.console = true;

@@ -27,7 +27,7 @@ int cmd_dump_core(struct cli *cli, int argc, char **argv)
     static const struct option options[] = {
         {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'}, {0}};
     struct dump_progress p = {.shown = isatty(STDERR_FILENO)};
-    for (int opt; (opt = getopt_long(argc, argv, "qh", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "qh", options)) != -1;) {
         if (opt != 'q')
             return cli_option(cli, opt);
         p.shown = false;

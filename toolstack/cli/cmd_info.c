@@ -73,7 +73,7 @@ int cmd_info(struct cli *cli, int argc, char **argv)
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool json = false;
-    for (int opt; (opt = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "h", options)) != -1;) {
         if (opt != 'j')
             return cli_option(cli, opt);
         json = true;
@@ -97,7 +97,7 @@ int cmd_dmesg(struct cli *cli, int argc, char **argv)
     static const struct option options[] = {
         {"clear", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool clear = false;
-    for (int opt; (opt = getopt_long(argc, argv, "ch", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "ch", options)) != -1;) {
         if (opt != 'c')
             return cli_option(cli, opt);
         clear = true;

@@ -96,7 +96,7 @@ int cmd_list(struct cli *cli, int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     bool json = false, verbose = false;
-    for (int opt; (opt = getopt_long(argc, argv, "vh", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "vh", options)) != -1;) {
         if (opt == 'j')
             json = true;
         else if (opt == 'v')

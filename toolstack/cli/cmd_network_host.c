@@ -34,7 +34,7 @@ static int host_begin(struct cli *cli, int argc, char **argv, const char *letter
                                             {0}};
     struct serai_error err;
     *s = NULL;
-    for (int c; (c = getopt_long(argc, argv, "f:rh", options, NULL)) != -1;) {
+    for (int c; (c = cli_getopt(cli, argc, argv, "f:rh", options)) != -1;) {
         if (!strchr(letters, c))
             return cli_option(cli, c);
         if (c == 'f')

@@ -60,7 +60,7 @@ int cmd_shutdown(struct cli *cli, int argc, char **argv)
         {"help", no_argument, NULL, 'h'},       {0}};
     struct request r = {.seconds = END_SECONDS};
     r.what = !strcmp(cli->command->name, "reboot") ? SERAI_REQUEST_REBOOT : SERAI_REQUEST_POWEROFF;
-    for (int opt; (opt = getopt_long(argc, argv, "awFt:h", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "awFt:h", options)) != -1;) {
         if (opt == 'a')
             r.all = true;
         else if (opt == 'w')

@@ -65,7 +65,7 @@ int cmd_sched(struct cli *cli, int argc, char **argv)
     struct serai_sched set = {SERAI_SCHED_KEEP, SERAI_SCHED_KEEP};
     const char *name = NULL;
     bool json = false;
-    for (int opt; (opt = getopt_long(argc, argv, "d:w:c:h", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "d:w:c:h", options)) != -1;) {
         switch (opt) {
         case 'd':
             name = optarg;

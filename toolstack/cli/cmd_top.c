@@ -240,7 +240,7 @@ int cmd_top(struct cli *cli, int argc, char **argv)
         {"delay", required_argument, NULL, 'd'}, {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},        {0}};
     struct top t = {.cli = cli, .delay_ms = 1000, .batch = !isatty(STDOUT_FILENO)};
-    for (int opt; (opt = getopt_long(argc, argv, "bn:d:h", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "bn:d:h", options)) != -1;) {
         switch (opt) {
         case 'b':
             t.batch = true;

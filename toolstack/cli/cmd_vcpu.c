@@ -88,7 +88,7 @@ int cmd_vcpu_list(struct cli *cli, int argc, char **argv)
         "NAME", ">ID", ">VCPU", ">CPU", "STATE", ">CPU(s)", "MAY / SHOULD RUN ON", NULL};
     BUF_AUTO text = {0};
     struct vcpu_out o = {.j.out = &text, .t = {.heads = heads, .colour = cli->colour}};
-    for (int opt; (opt = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "h", options)) != -1;) {
         if (opt != 'j')
             return cli_option(cli, opt);
         o.json = true;

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -101,9 +100,9 @@ static const struct cli_command commands[] = {
      "  -w, --weight N      share in proportion to N (1 to 65535, default 256)\n"
      "  -c, --cap P         at most P percent of one CPU (0: no limit)\n",
      cmd_sched, false},
-    {"sched-credit2", "[-d NAME] [-w WEIGHT] [-c CAP]", "the same under the name xl uses",
+    {"sched-credit2", "[-d NAME] [-w WEIGHT] [-c CAP] [--json]", "the same under the name xl uses",
      "See serai sched --help.\n", cmd_sched, false},
-    {"sched-credit", "[-d NAME] [-w WEIGHT] [-c CAP]", "the same under the name xl uses",
+    {"sched-credit", "[-d NAME] [-w WEIGHT] [-c CAP] [--json]", "the same under the name xl uses",
      "See serai sched --help.\n", cmd_sched, false},
     {"info", "[--json]", "show the machine and its hypervisor", "  --json   for programs\n",
      cmd_info, false},
@@ -111,6 +110,7 @@ static const struct cli_command commands[] = {
      cmd_dmesg, false},
     {"debug-keys", "KEYS", "type keys at the hypervisor's console", "", cmd_debug_keys, false},
     {"create-finish", "ID NAME [start] [console] [quiet]", NULL, "", cmd_create_finish, false},
+    {"completion", "bash|zsh", "print a completion script for a shell", "", cmd_completion, true},
     {"help", "[VERB]", "show this, or one verb's options", "", cmd_help, true},
 };
 
@@ -168,32 +168,10 @@ static int cmd_help(struct cli *cli, int argc, char **argv)
     return CLI_OK;
 }
 
-int cli_fail(const struct serai_error *err)
+const struct cli_command *cli_commands(size_t *count)
 {
-    log_error("%s", err->text);
-    return err->code == -ESRCH ? CLI_NO_DOMAIN : CLI_FAILED;
-}
-
-int cli_usage(const struct cli *cli, const char *fmt, ...)
-{
-    char text[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    log_error("%s: %s", cli->command->name, text);
-    fprintf(stderr, "usage: serai %s %s\n", cli->command->name, cli->command->usage);
-    return CLI_USAGE;
-}
-
-int cli_option(const struct cli *cli, int opt)
-{
-    if (opt == 'h') {
-        cli_print_help(cli->command, stdout);
-        return CLI_OK;
-    }
-    fprintf(stderr, "usage: serai %s %s\n", cli->command->name, cli->command->usage);
-    return CLI_USAGE;
+    *count = COMMANDS;
+    return commands;
 }
 
 int cli_find(struct cli *cli, const char *name, struct serai_domain *out)
@@ -287,13 +265,10 @@ int main(int argc, char **argv)
     struct cli cli = {.command = c,
                       .state_dir = open.state_dir,
                       .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") &&
-                                strcmp(getenv("TERM") ? getenv("TERM") : "dumb", "dumb") != 0};
-    struct serai_error err;
-    if (!c->offline && serai_open(&cli.s, &open, &err))
-        return cli_fail(&err);
-    optind = 0;
+                                strcmp(getenv("TERM") ? getenv("TERM") : "dumb", "dumb") != 0,
+                      .bars = isatty(STDERR_FILENO)};
     // What the handle holds is left to the end of the process, which is near: see cmd_create.c.
-    int code = c->run(&cli, argc, argv);
+    int code = cli_run(&cli, &open, argc, argv);
     if (fflush(stdout) || ferror(stdout)) {
         log_error("cannot write to standard output");
         return CLI_FAILED;
