@@ -10,7 +10,7 @@
 
 #define NODES 4096
 
-bool fake_store_served, fake_store_guest = true, fake_store_blkd_sick;
+bool fake_store_served, fake_store_guest = true, fake_store_blkd_sick, fake_store_full;
 unsigned fake_store_introduced, fake_store_busy;
 
 struct node {
@@ -30,7 +30,7 @@ static struct xsc connection;
 void fake_store_reset(void)
 {
     count = saved_count = fake_store_introduced = fake_store_busy = 0;
-    fake_store_served = fake_store_blkd_sick = false;
+    fake_store_served = fake_store_blkd_sick = fake_store_full = false;
     fake_store_guest = true;
 }
 
@@ -298,6 +298,10 @@ int xsc_call(struct xsc *c, uint32_t type, uint32_t tx, const struct iovec *part
     }
     if (fake_failing()) {
         return -fake_errno;
+    }
+    if (fake_store_full && (type == XS_WRITE || type == XS_MKDIR || type == XS_RM ||
+                            type == XS_RELEASE || type == XS_INTRODUCE)) {
+        return -ENOSPC;
     }
     ret = request(type, parts, nr, reply, reply_len);
     if (type == XS_TRANSACTION_END || !tx) {

@@ -11,6 +11,7 @@
 extern bool fake_store_served;    /* is there a daemon at all? Starts as false */
 extern bool fake_store_guest;     /* guests react: they close devices and take notice of requests */
 extern bool fake_store_blkd_sick; /* the block daemon refuses every disk */
+extern bool fake_store_full;      /* the daemon can write nothing down: changes are refused */
 extern unsigned fake_store_introduced; /* domains */
 extern unsigned fake_store_busy;       /* so many ends of transactions meet interference */
 

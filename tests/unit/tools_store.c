@@ -137,6 +137,36 @@ static void test_nodes(void **unused)
     assert_int_equal(fake_store_nodes(), before);
 }
 
+/* The daemon's disk is full: nothing half-made, and what cannot be cleared away is later. */
+static void test_full(void **unused)
+{
+    char path[4096];
+    uint32_t id;
+
+    assert_int_equal(create("web", disk_line("w"), &id), 0);
+    assert_int_equal(serai_domain_destroy(s, id, &err), 0);
+    unsigned nodes = fake_store_nodes();
+    fake_store_full = true;
+    assert_int_equal(create("web", NULL, &id), -ENOSPC);
+    assert_non_null(strstr(err.text, "No space left"));
+    fake_store_full = false;
+    assert_true(serai_sweep(s, &err) >= 0);
+    assert_int_equal(fake_store_nodes(), nodes);
+
+    assert_int_equal(create("web", disk_line("w"), &id), 0);
+    fake_store_full = true;
+    assert_int_equal(serai_domain_destroy(s, id, &err), 0);
+    snprintf(path, sizeof(path), "%s/%u", serai_domain_dir(s), id);
+    assert_int_equal(access(path, F_OK), 0);
+    serai_sweep(s, &err); /* too early */
+    assert_int_equal(access(path, F_OK), 0);
+    assert_true(fake_store_nodes() > nodes);
+    fake_store_full = false;
+    assert_true(serai_sweep(s, &err) > 0);
+    assert_int_equal(fake_store_nodes(), nodes);
+    assert_true(access(path, F_OK) != 0);
+}
+
 static void test_without_daemon(void **unused)
 {
     uint32_t id;
@@ -416,6 +446,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nodes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_daemon, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hot_plug, setup, teardown),

@@ -227,8 +227,9 @@ static void domain_wait_gone(struct serai *s, uint32_t id)
 static void domain_forget(struct serai *s, uint32_t id, const uint8_t *uuid)
 {
     devices_remove(s, id);
-    store_domain_remove(s, id, uuid);
-    state_record_remove(s, id);
+    // Nodes that cannot be removed now (on a full disk) are left to serai_sweep, by the record.
+    if (!store_domain_remove(s, id, uuid))
+        state_record_remove(s, id);
 }
 
 int serai_domain_destroy(struct serai *s, uint32_t id, struct serai_error *err)

@@ -239,14 +239,15 @@ static bool state_record_valid(struct serai *s, uint32_t id)
 }
 
 // A domain that went without anybody clearing up after it.
-static void state_sweep_nodes(struct serai *s, uint32_t id)
+static int state_sweep_nodes(struct serai *s, uint32_t id)
 {
     struct state_record r;
     if (state_record_read(s, id, &r, NULL))
-        return;
+        return 0;
     devices_remove(s, id);
-    store_domain_remove(s, id, r.config->uuid);
+    int ret = store_domain_remove(s, id, r.config->uuid);
     serai_config_free(r.config);
+    return ret;
 }
 
 static int state_sweep_record(struct serai *s, const char *entry, void *arg)
@@ -264,8 +265,8 @@ static int state_sweep_record(struct serai *s, const char *entry, void *arg)
         }
         if (state_record_valid(s, (uint32_t)id))
             return 0;
-        if (!used)
-            state_sweep_nodes(s, (uint32_t)id);
+        if (!used && state_sweep_nodes(s, (uint32_t)id))
+            return 0; // another time
     } else {
         // An atomic write in progress, or its remains: only old ones go.
         struct stat st;

@@ -136,26 +136,33 @@ int store_domain_add(struct serai *s, const struct store_domain *d, struct serai
 }
 
 // Whatever kinds of backends there are in the control domain.
-static void remove_backends(struct serai *s, uint32_t domain)
+static int remove_backends(struct serai *s, uint32_t domain)
 {
     unsigned count;
+    int ret = 0;
     char **kinds = store_list(s, &count, "/local/domain/%d/backend", CONTROL_DOMAIN);
-    for (unsigned i = 0; kinds && i < count; i++)
-        store_remove(s, "/local/domain/%d/backend/%s/%u", CONTROL_DOMAIN, kinds[i], domain);
+    for (unsigned i = 0; kinds && i < count; i++) {
+        int one =
+            store_remove(s, "/local/domain/%d/backend/%s/%u", CONTROL_DOMAIN, kinds[i], domain);
+        ret = ret ? ret : one;
+    }
     free(kinds);
+    return ret;
 }
 
-void store_domain_remove(struct serai *s, uint32_t domain, const uint8_t *uuid)
+int store_domain_remove(struct serai *s, uint32_t domain, const uint8_t *uuid)
 {
     char text[SERAI_UUID_TEXT];
     if (!store_served(s))
-        return;
+        return 0;
     store_release(s, domain); // it may have noticed itself that the domain is gone
-    remove_backends(s, domain);
-    store_remove(s, "/local/domain/%u", domain);
-    store_remove(s, "/libxl/%u", domain);
-    if (uuid)
-        store_remove(s, "/vm/%s", serai_uuid_format(uuid, text));
+    int ret = remove_backends(s, domain);
+    int one = store_remove(s, "/local/domain/%u", domain);
+    ret = ret ? ret : one;
+    one = store_remove(s, "/libxl/%u", domain);
+    ret = ret ? ret : one;
+    one = uuid ? store_remove(s, "/vm/%s", serai_uuid_format(uuid, text)) : 0;
+    return ret ? ret : one;
 }
 
 struct rename {

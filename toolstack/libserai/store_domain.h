@@ -20,8 +20,8 @@ struct store_domain {
 // introduces the domain to the daemon.
 int store_domain_add(struct serai *s, const struct store_domain *d, struct serai_error *err);
 // Takes away every node of the domain, its devices' backends included, and releases it. Nothing
-// happens without a daemon. `uuid` may be NULL.
-void store_domain_remove(struct serai *s, uint32_t domain, const uint8_t *uuid);
+// happens without a daemon. `uuid` may be NULL. 0, or the first error: some may be left then.
+int store_domain_remove(struct serai *s, uint32_t domain, const uint8_t *uuid);
 int store_domain_rename(struct serai *s, uint32_t domain, const char *name,
                         struct serai_error *err);
 // Points the domain to another /vm/UUID, under a new name.
