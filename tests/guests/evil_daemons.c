@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest that speaks nonsense to the daemons that serve it: to stored and consoled through its
 // rings, to blkd through its disk's nodes, rings and grants.
-// Command line: seed=N seconds=N, and what to speak to, in turns: store, console, disk.
+// Command line: seed=N rounds=N seconds=N (at most), and what to speak to, in turns: store,
+// console, disk.
 //   flood       nothing but as many good requests to stored as it takes, told now and then
 //   client=N    that many good requests, one after the other; says when it is done
 #include "lib/guest.h"
@@ -210,7 +211,7 @@ static void store_flood(void)
     uint32_t type = kinds[below(ARRAY_SIZE(kinds))], tx = one_in(3) ? 1 + (uint32_t)below(4) : 0;
     char number[8] = "data/e/";
 
-    for (unsigned int i = 0; i < 160 && !over(); i++) {
+    for (unsigned int i = 0, most = one_in(6) ? 160 : 30; i < most && !over(); i++) {
         size_t n = type == XS_TRANSACTION_START ? join(payload, "", "") + 1 : 0;
 
         if (!n) {
@@ -539,7 +540,7 @@ static void disk_prove(unsigned int q)
 
 static void disk_requests(void)
 {
-    for (unsigned int n = (unsigned int)below(30); n && !over(); n--) {
+    for (unsigned int n = (unsigned int)below(12); n && !over(); n--) {
         unsigned int q = (unsigned int)below(queues), count = (unsigned int)below(12) + 1;
 
         while (count--) {
@@ -637,10 +638,24 @@ static void flood(void)
     }
 }
 
-void guest_main(void)
+static void one_round(void)
 {
     static void (*const steps[])(void) = {store_step, console_step, disk_step};
     static const char *const names[] = {"store", "console", "disk"};
+    static const unsigned int times[] = {12, 2, 1};
+
+    for (unsigned int which = 0; which < 3; which++) {
+        for (unsigned int n = 0; arg_present(names[which]) && n < times[which] && !over(); n++) {
+            steps[which]();
+            counts[which]++;
+        }
+        if (which == 0) // what it asked for must not stay
+            store_again();
+    }
+}
+
+void guest_main(void)
+{
     uint64_t seed = arg_number("seed", rdtsc() | 1);
 
     random_state = seed ? seed : 1;
@@ -652,19 +667,9 @@ void guest_main(void)
         client(arg_number("client", 0));
     if (arg_present("disk"))
         disk_setup();
-    end = clock_now() + arg_number("seconds", 10) * 1000 * MS;
-    while (!over()) {
-        unsigned int which = (unsigned int)below(3);
-
-        if (!arg_present(names[which]))
-            continue;
-        for (uint64_t n = below(which == 0 ? 60 : 4) + 1; n && !over(); n--) {
-            steps[which]();
-            counts[which]++;
-        }
-        if (which == 0) // what it asked for must not stay
-            store_again();
-    }
+    end = clock_now() + arg_number("seconds", 600) * 1000 * MS;
+    for (uint64_t n = arg_number("rounds", 1000000); n && !over(); n--)
+        one_round();
     store_again();
     print("\nevil: store %lu, console %lu, disk %lu steps; %lu reconnects, %lu connections, "
           "%lu rounds answered, %lu proofs\n",
