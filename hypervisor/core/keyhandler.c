@@ -8,6 +8,7 @@
 #include "memory/frame.h"
 #include "memory/heap.h"
 #include "x86/arch/crash.h"
+#include "x86/arch/memory.h"
 
 struct key {
     const char *help;
@@ -115,6 +116,8 @@ static void show_resources(void)
            memory_free_pages(), memory_unclaimed_pages());
     printk("In use: heap %lu bytes, event channels %u, grant mappings %u\n", heap_bytes_in_use(),
            ports, mappings);
+    printk("Kept: heap pages %lu, spare page tables %u, page tables %u\n", heap_small_pages(),
+           arch_paging_spare(), arch_paging_tables());
 }
 
 static void reboot_now(void)

@@ -22,7 +22,7 @@ static struct {
     spinlock_t lock;
     uint32_t pages; // first page with free objects
 } __cacheline classes[CLASSES];
-static uint64_t in_use;
+static uint64_t in_use, small_pages;
 
 static unsigned int class_of(size_t size)
 {
@@ -69,6 +69,7 @@ static struct frame *page_new(unsigned int c)
     f->linear = c + 1;
     f->entries_valid = 0;
     f->partial = 1;
+    __atomic_add_fetch(&small_pages, 1, __ATOMIC_RELAXED);
     return f;
 }
 
@@ -114,6 +115,7 @@ static void small_free(struct frame *f, void *p)
     __atomic_sub_fetch(&in_use, class_size[c], __ATOMIC_RELAXED);
     if (empty) {
         f->linear = 0;
+        __atomic_sub_fetch(&small_pages, 1, __ATOMIC_RELAXED);
         frame_free(f, 0);
     }
 }
@@ -170,4 +172,9 @@ void heap_free(void *p)
 uint64_t heap_bytes_in_use(void)
 {
     return READ_ONCE(in_use);
+}
+
+uint64_t heap_small_pages(void)
+{
+    return READ_ONCE(small_pages);
 }

@@ -93,19 +93,24 @@ class Guests:
             time.sleep(0.2)
 
     def unchanged(self, before):
-        """Everything that guests can take is as it was.  Frames may differ by two: a page of the
-        heap can stay or go with what else is on it, while the bytes in use are the same."""
+        """Everything that guests can take is as it was, to the frame."""
         now = self.resources()
-        kept = abs(now.pop("free frames") - before["free frames"])
-        return kept <= 2 and all(before[k] == v for k, v in now.items())
+        return all(now[k] == before[k] for k in self.COUNTED)
+
+    # What must be equal before and after. Frames are those that are free, and those that the
+    # hypervisor keeps for its next need: pages of the heap with room, page tables of its own.
+    COUNTED = ("frames", "heap bytes", "event channels", "grant mappings")
 
     def resources(self):
         """What is free and in use in the hypervisor, exactly, as its key 'm' says."""
         # What looks like a line of the hypervisor's log is taken for one: not its prefix.
         text = self.machine.sh("serai debug-keys m; serai dmesg | tail -n 30 | sed 's/(SERAI)//'")
-        frames = re.findall(r"Frames: \d+ in all, (\d+) free", text)
-        used = re.findall(r"In use: heap (\d+) bytes, event channels (\d+), grant mappings (\d+)",
-                          text)
-        assert frames and used, "the hypervisor's key m tells no counts"
-        names = ("free frames", "heap bytes", "event channels", "grant mappings")
-        return dict(zip(names, (int(frames[-1]), *map(int, used[-1]))))
+        lines = {"free": r"Frames: \d+ in all, (\d+) free", "heap bytes": r"In use: heap (\d+) bytes",
+                 "event channels": r"event channels (\d+)", "grant mappings": r"grant mappings (\d+)",
+                 "heap pages": r"Kept: heap pages (\d+)", "spare": r"spare page tables (\d+)",
+                 "tables": r", page tables (\d+)"}
+        found = {name: re.findall(pattern, text) for name, pattern in lines.items()}
+        assert all(found.values()), "the hypervisor's key m tells no counts"
+        counts = {name: int(numbers[-1]) for name, numbers in found.items()}
+        kept = ("free", "heap pages", "spare", "tables")
+        return {"frames": sum(counts[k] for k in kept), **counts}

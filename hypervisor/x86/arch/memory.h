@@ -11,6 +11,9 @@ int __must_check arch_map_memory_tables(unsigned long va, mfn_t mfn, unsigned lo
 // section's tables never needs the allocator it feeds.
 void arch_paging_stock_add(mfn_t mfn);
 unsigned int arch_paging_stock(void);
+// Pages of the allocator that are kept: set aside for page tables; and in tables made since boot.
+unsigned int arch_paging_spare(void);
+unsigned int arch_paging_tables(void);
 // boot_alloc() is over: other page-table pages come from page_alloc() from now on.
 void arch_paging_ready(void);
 

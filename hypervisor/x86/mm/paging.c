@@ -54,6 +54,17 @@ unsigned int arch_paging_stock(void)
 enum { SPARE_SIZE = 8, SPARE_WANTED = 4 }; // a mapping within one 2 MiB needs three at most
 static uint64_t *spare[SPARE_SIZE];
 static unsigned int spare_count;
+static unsigned int tables_made; // from them; tables are never given back
+
+unsigned int arch_paging_spare(void)
+{
+    return READ_ONCE(spare_count);
+}
+
+unsigned int arch_paging_tables(void)
+{
+    return READ_ONCE(tables_made);
+}
 
 static bool spare_fill(void)
 {
@@ -82,6 +93,8 @@ static uint64_t *table_alloc(bool from_stock)
         p = mfn_to_virt(MFN(stock[--stock_count]));
     else
         p = from_stock || !spare_count ? NULL : spare[--spare_count];
+    if (p && !booting && !from_stock)
+        tables_made++;
     if (p)
         clear_page(p);
     return p;
