@@ -186,7 +186,7 @@ static int answer(const char *text, size_t len, char **reply, size_t *reply_len)
     if (!reply) {
         return 0;
     }
-    *reply = calloc(1, len + 1);
+    *reply = calloc(1, len + 2);
     memcpy(*reply, text, len);
     if (reply_len) {
         *reply_len = len;
@@ -308,4 +308,19 @@ int xsc_call(struct xsc *c, uint32_t type, uint32_t tx, const struct iovec *part
         react();
     }
     return ret;
+}
+
+int xsc_call_many(struct xsc *c, uint32_t type, char *const *paths, unsigned count,
+                  struct xsc_answer *answers)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct iovec part = {paths[i], strlen(paths[i]) + 1};
+
+        answers[i] = (struct xsc_answer){0};
+        answers[i].ret = xsc_call(c, type, 0, &part, 1, &answers[i].text, &answers[i].len);
+        if (answers[i].ret == -ECONNRESET) {
+            return -ECONNRESET;
+        }
+    }
+    return 0;
 }

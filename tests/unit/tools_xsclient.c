@@ -22,7 +22,7 @@ static char dir[64], path[96];
 static int listener;
 static pthread_t thread;
 static const struct answer *script; /* ended by .body == NULL */
-static uint32_t seen[64];           /* types of the requests */
+static uint32_t seen[256];          /* types of the requests */
 static unsigned nr_seen;
 
 static bool read_all(int fd, void *to, size_t len)
@@ -268,6 +268,87 @@ static void test_large_directory(void **unused)
     store_close(&s);
 }
 
+/* Many at once: each gets its own answer, whatever comes between and when the connection is lost in
+ * the middle. */
+static void test_many(void **unused)
+{
+    enum { MANY = 60, FIRST = 30 };
+    static struct answer answers[FIRST + 1 + MANY + 8];
+    static char text[MANY][8];
+    struct serai s = {0};
+    char *paths[MANY], *values[MANY], *event;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < FIRST; i++) {
+        answers[n++] = (struct answer){XS_READ, "lost", 4};
+    }
+    answers[n++] = (struct answer){0, "", 0};
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(text[i], sizeof(text[i]), "%u", i);
+        if (i == 7) {
+            answers[n++] = (struct answer){XS_WATCH_EVENT, "/a\0t", 5};
+        }
+        answers[n++] = i % 9 == 8 ? (struct answer){XS_ERROR, "ENOENT", 7}
+                                  : (struct answer){XS_READ, text[i], strlen(text[i])};
+        paths[i] = (char *)"/x";
+    }
+    answers[n++] = (struct answer){XS_DIRECTORY, "one\0two", 8};
+    answers[n++] = (struct answer){XS_ERROR, "ENOENT", 7};
+    answers[n] = (struct answer){0};
+    start(answers);
+    assert_int_equal(store_read_many(&s, paths, MANY, values), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        if (i % 9 == 8) {
+            assert_null(values[i]);
+        } else {
+            assert_string_equal(values[i], text[i]);
+        }
+        free(values[i]);
+    }
+    assert_int_equal(xsc_event(s.store, 0, &event), 1);
+    assert_string_equal(event, "/a");
+    free(event);
+    assert_int_equal(store_list_many(&s, paths, 2, values), 0);
+    assert_string_equal(values[0] + 4, "two");
+    assert_string_equal(values[0] + 8, ""); /* the end */
+    assert_null(values[1]);
+    free(values[0]);
+    store_close(&s);
+}
+
+static void *listen_late(void *unused)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    char fresh[100];
+
+    usleep(200000);
+    snprintf(fresh, sizeof(fresh), "%s.new", path);
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", fresh);
+    listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(listener, 4), 0);
+    assert_int_equal(rename(fresh, path), 0);
+    return serve(NULL);
+}
+
+/* A daemon that is just being started again is waited for; one that never was is not. */
+static void test_restarting(void **unused)
+{
+    static const struct answer answers[] = {TEXT(XS_READ, "here"), {0}};
+    struct serai s = {0};
+    char *value;
+
+    close(listener); /* its socket stays, as after a kill */
+    script = answers;
+    assert_int_equal(pthread_create(&thread, NULL, listen_late, NULL), 0);
+    value = store_read(&s, "/x");
+    assert_string_equal(value, "here");
+    free(value);
+    store_close(&s);
+    setenv("XENSTORED_PATH", "/nowhere/socket", 1);
+    assert_false(store_served(&s));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +356,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_broken, setup, teardown),
         cmocka_unit_test_setup_teardown(test_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_directory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_restarting, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -307,23 +307,3 @@ int device_list(struct serai *s, uint32_t domain, const char *kind, struct devic
         qsort(*list, *count, sizeof(**list), device_order);
     return 0;
 }
-
-int device_domains(struct serai *s, uint32_t **ids, size_t *count, struct serai_error *err)
-{
-    unsigned n;
-    char **names = store_list(s, &n, "/libxl");
-    *ids = NULL;
-    *count = 0;
-    if (!names && errno == ENOENT)
-        return 0;
-    *ids = names ? malloc((n + 1) * sizeof(**ids)) : NULL;
-    int ret = names ? -ENOMEM : -errno;
-    for (unsigned i = 0; *ids && i < n; i++) {
-        char *end;
-        unsigned long id = strtoul(names[i], &end, 10);
-        if (end != names[i] && !*end)
-            (*ids)[(*count)++] = (uint32_t)id;
-    }
-    free(names);
-    return *ids ? 0 : err_sys(err, ret, "cannot list the domains in xenstore");
-}

@@ -42,9 +42,18 @@ void device_wait_gone(const struct device *d);
 // All devices of a kind, or of every kind (NULL), by ascending id. Release *list with free().
 int device_list(struct serai *s, uint32_t domain, const char *kind, struct device **list,
                 size_t *count, struct serai_error *err);
+// A device of any domain, with some keys of its back.
+enum { DEVICE_KEYS_MAX = 2 };
+struct device_entry {
+    uint32_t domain, id;
+    char *key[DEVICE_KEYS_MAX]; // NULL where there is none
+};
+// The devices of a kind of all domains, whoever made them, with the named keys: in a few rounds
+// with the daemon, however many there are. Release with device_entries_free.
+int device_list_all(struct serai *s, const char *kind, const char *const keys[DEVICE_KEYS_MAX],
+                    struct device_entry **list, size_t *count, struct serai_error *err);
+void device_entries_free(struct device_entry *list, size_t count);
 // A key of the back, malloc'ed or NULL.
 char *device_key(struct serai *s, const struct device *d, const char *key);
 // The states of both ends (0 where there is none).
 void device_states(struct serai *s, const struct device *d, unsigned *front, unsigned *back);
-// Domains that have devices, whoever made them. Release *ids with free().
-int device_domains(struct serai *s, uint32_t **ids, size_t *count, struct serai_error *err);

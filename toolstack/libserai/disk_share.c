@@ -47,35 +47,25 @@ static const char *share_path(const char *params)
     return slash && colon && colon < slash ? slash : params;
 }
 
-static int share_with(struct serai *s, const struct device *d, const struct serai_disk *disk,
+// Keys of a disk's back.
+enum { SHARE_PARAMS, SHARE_MODE };
+static const char *const share_keys[DEVICE_KEYS_MAX] = {"params", "mode"};
+
+static int share_with(struct serai *s, const struct device_entry *d, const struct serai_disk *disk,
                       const struct stat *st, struct serai_error *err)
 {
+    const char *params = d->key[SHARE_PARAMS], *mode = d->key[SHARE_MODE];
     struct stat other;
-    char *params = device_key(s, d, "params"), *mode = device_key(s, d, "mode");
-    bool same = params && mode && !stat(share_path(params), &other) && share_same(st, &other);
-    bool unsafe = same && (!disk->readonly || strchr(mode, 'w'));
-    free(params);
-    free(mode);
-    if (!unsafe)
+    struct serai_domain dom;
+    if (!params || !mode || stat(share_path(params), &other) || !share_same(st, &other))
+        return 0;
+    // What a vanished domain left behind is used by nobody.
+    if ((disk->readonly && !strchr(mode, 'w')) || serai_domain_get(s, d->domain, &dom, NULL))
         return 0;
     return err_set(err, -EBUSY,
                    "%s: domain %u has it as disk %u already, and not both only read it (access=w! "
                    "allows that to guests that know how to share)",
                    disk->target, d->domain, d->id);
-}
-
-static int share_domain(struct serai *s, uint32_t domain, const struct serai_disk *disk,
-                        const struct stat *st, struct serai_error *err)
-{
-    struct device *list;
-    size_t count;
-    int ret = device_list(s, domain, "vbd", &list, &count, err);
-    if (ret)
-        return ret;
-    for (size_t i = 0; i < count && !ret; i++)
-        ret = share_with(s, &list[i], disk, st, err);
-    free(list);
-    return ret;
 }
 
 int disk_share_check(struct serai *s, const struct serai_disk *disk, const struct stat *st,
@@ -91,17 +81,11 @@ int disk_share_check(struct serai *s, const struct serai_disk *disk, const struc
                            errno == EBUSY ? ": in use by the control domain" : "");
         close(fd);
     }
-    uint32_t *ids;
+    struct device_entry *list;
     size_t count;
-    int ret = device_domains(s, &ids, &count, err);
-    if (ret)
-        return ret;
-    for (size_t i = 0; i < count && !ret; i++) {
-        struct serai_domain d;
-        // What a vanished domain left behind is used by nobody.
-        if (!serai_domain_get(s, ids[i], &d, NULL))
-            ret = share_domain(s, ids[i], disk, st, err);
-    }
-    free(ids);
+    int ret = device_list_all(s, "vbd", share_keys, &list, &count, err);
+    for (size_t i = 0; i < count && !ret; i++)
+        ret = share_with(s, &list[i], disk, st, err);
+    device_entries_free(list, count);
     return ret;
 }

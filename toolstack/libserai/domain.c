@@ -87,19 +87,17 @@ static void domain_convert(const struct xen_domctl_getdomaininfo *in, struct ser
 // from xenstore.
 static void domain_name(struct serai *s, struct serai_domain *d)
 {
-    struct state_record r;
+    char name[SERAI_NAME_MAX + 1];
+    uint8_t uuid[16];
     snprintf(d->name, sizeof(d->name), "%s", d->id ? "(unknown)" : "Domain-0");
     if (!d->id)
         return;
-    if (!state_record_read(s, d->id, &r, NULL)) {
-        if (!memcmp(r.config->uuid, d->uuid, sizeof(d->uuid))) {
-            snprintf(d->name, sizeof(d->name), "%s", r.config->name);
-            d->flags |= SERAI_DOMAIN_MANAGED;
-        }
-        serai_config_free(r.config);
-    }
-    if (!(d->flags & SERAI_DOMAIN_MANAGED))
+    if (state_record_name(s, d->id, uuid, name) && !memcmp(uuid, d->uuid, sizeof(uuid))) {
+        snprintf(d->name, sizeof(d->name), "%s", name);
+        d->flags |= SERAI_DOMAIN_MANAGED;
+    } else {
         store_domain_name(s, d->id, d->name);
+    }
 }
 
 int serai_domain_list(struct serai *s, struct serai_domain **list, size_t *count,

@@ -37,8 +37,9 @@ struct serai {
     } left[LEFT_MAX]; // mappings of a guest that are left to the end of the process
     unsigned nr_left;
     struct xsc *store; // connection to xenstore, NULL until it is needed: see store.h
+    bool store_missing;        // no daemon came when it was last waited for
     unsigned store_generation; // of the connection: its transactions end with it
-    pthread_mutex_t lock;      // guards the two above, left and refs
+    pthread_mutex_t lock;      // guards the three above, left and refs
     unsigned refs;             // whoever opened it, and operations that run
     struct serai *parent;      // of an operation's handle: whose strings and devices it uses
     int cancel_fd;             // readable when the work is to be given up; -1: never

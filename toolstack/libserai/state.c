@@ -22,6 +22,10 @@
 
 enum { STATE_FILE_MAX = 256 * 1024 };
 
+// A record's first line: this, the UUID, a blank, the name. Whoever wants no more than that from
+// the records of hundreds need not read all of each.
+#define STATE_HEAD "# serai: "
+
 static void state_path_id(const struct serai *s, uint32_t id, char path[PATH_MAX])
 {
     snprintf(path, PATH_MAX, "%s/%u", s->domain_dir, id);
@@ -60,6 +64,9 @@ int state_record_write(struct serai *s, uint32_t id, const struct state_record *
 {
     BUF_AUTO text = {0};
     char path[PATH_MAX];
+    char uuid[SERAI_UUID_TEXT];
+    buf_printf(&text, STATE_HEAD "%s %s\n", serai_uuid_format(r->config->uuid, uuid),
+               r->config->name);
     buf_puts(&text, "# Written by serai when it made this domain.\n");
     config_write(r->config, &text);
     buf_printf(&text, "console_mfn = %llu\nconsole_port = %u\n", (unsigned long long)r->console.mfn,
@@ -81,6 +88,41 @@ int state_record_read(struct serai *s, uint32_t id, struct state_record *r, stru
     if (ret)
         return err_sys(err, ret, "cannot read %s", path);
     return config_parse_text(s, path, text.data, text.len, r, err);
+}
+
+// "UUID NAME" of the first line.
+static bool state_head_parse(const char *text, uint8_t uuid[16], char name[SERAI_NAME_MAX + 1])
+{
+    size_t head = strlen(STATE_HEAD);
+    const char *at = text + head + SERAI_UUID_TEXT, *end = strchr(text, '\n');
+    char copy[SERAI_UUID_TEXT];
+    if (!end || strncmp(text, STATE_HEAD, head) != 0 || end <= at || end - at > SERAI_NAME_MAX)
+        return false;
+    memcpy(copy, text + head, sizeof(copy) - 1);
+    copy[sizeof(copy) - 1] = '\0';
+    snprintf(name, SERAI_NAME_MAX + 1, "%.*s", (int)(end - at), at);
+    return serai_uuid_parse(copy, uuid);
+}
+
+bool state_record_name(struct serai *s, uint32_t id, uint8_t uuid[16],
+                       char name[SERAI_NAME_MAX + 1])
+{
+    char path[PATH_MAX], text[sizeof(STATE_HEAD) + SERAI_UUID_TEXT + SERAI_NAME_MAX + 2];
+    struct state_record r;
+    state_path_id(s, id, path);
+    FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = '\0';
+    if (state_head_parse(text, uuid, name))
+        return true;
+    if (state_record_read(s, id, &r, NULL))
+        return false;
+    memcpy(uuid, r.config->uuid, 16);
+    snprintf(name, SERAI_NAME_MAX + 1, "%s", r.config->name);
+    serai_config_free(r.config);
+    return true;
 }
 
 void state_record_remove(struct serai *s, uint32_t id)

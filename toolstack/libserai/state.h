@@ -24,6 +24,9 @@ int state_record_write(struct serai *s, uint32_t id, const struct state_record *
 // -ENOENT without a record. Release r->config.
 int state_record_read(struct serai *s, uint32_t id, struct state_record *r,
                       struct serai_error *err);
+// Whose record it is, without reading all of it. False without a record.
+bool state_record_name(struct serai *s, uint32_t id, uint8_t uuid[16],
+                       char name[SERAI_NAME_MAX + 1]);
 void state_record_remove(struct serai *s, uint32_t id);
 
 // What a change of a record begins with: takes the lock and reads it. -EPERM when the domain has

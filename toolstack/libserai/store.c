@@ -20,30 +20,47 @@ static int64_t store_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static int store_open_client(struct xsc **c)
+// -EAGAIN: its socket is there, but nobody listens.
+static int store_open_once(struct xsc **c)
 {
     int ret = *c ? 0 : xsc_open(c);
-    return ret == -ENOENT || ret == -ECONNREFUSED ? -ENOTCONN : ret;
+    return ret == -ECONNREFUSED ? -EAGAIN : ret == -ENOENT ? -ENOTCONN : ret;
 }
 
-// A daemon that was there a moment ago is probably being restarted.
-static int store_reopen(struct xsc **c)
+// A daemon that was there a moment ago is probably being restarted: `came` when it was seen by us,
+// otherwise its socket says so.
+static int store_await(struct xsc **c, bool came)
 {
     int64_t end_ms = store_now_ms() + STORE_BACK_MS;
-    xsc_close(*c);
-    *c = NULL;
     for (;;) {
-        int ret = store_open_client(c);
-        if (ret != -ENOTCONN || store_now_ms() >= end_ms)
+        int ret = store_open_once(c);
+        if (ret != -EAGAIN && !(ret == -ENOTCONN && came))
             return ret;
+        if (store_now_ms() >= end_ms)
+            return -ENOTCONN;
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
+}
+
+static int store_reopen(struct xsc **c)
+{
+    xsc_close(*c);
+    *c = NULL;
+    return store_await(c, true);
+}
+
+// A daemon that did not come back while we waited for it is not waited for again.
+static int store_open_client(struct serai *s)
+{
+    int ret = s->store_missing ? store_open_once(&s->store) : store_await(&s->store, false);
+    s->store_missing = ret == -EAGAIN || ret == -ENOTCONN;
+    return ret == -EAGAIN ? -ENOTCONN : ret;
 }
 
 static int store_open(struct serai *s)
 {
     pthread_mutex_lock(&s->lock);
-    int ret = store_open_client(&s->store);
+    int ret = store_open_client(s);
     pthread_mutex_unlock(&s->lock);
     return ret;
 }
@@ -75,7 +92,7 @@ static int store_call_locked(struct serai *s, uint32_t type, struct store_tx *t,
     bool inside = t && t->id;
     if (inside && t->generation != s->store_generation)
         return -ECONNRESET;
-    int ret = store_open_client(&s->store);
+    int ret = store_open_client(s);
     if (!ret)
         ret = xsc_call(s->store, type, inside ? t->id : 0, parts, count, reply, len);
     if (ret == -ECONNRESET && !inside) {
@@ -139,6 +156,34 @@ char *store_read(struct serai *s, const char *fmt, ...)
         ret = store_get(s, NULL, path, &value);
     errno = -ret;
     return value;
+}
+
+// Answers of an earlier connection count as well: every request may be repeated.
+static int store_call_many(struct serai *s, uint32_t type, char *const *paths, unsigned count,
+                           struct xsc_answer *answers)
+{
+    pthread_mutex_lock(&s->lock);
+    int ret = store_open_client(s);
+    if (!ret)
+        ret = xsc_call_many(s->store, type, paths, count, answers);
+    if (ret == -ECONNRESET) {
+        s->store_generation++;
+        ret = store_reopen(&s->store);
+        if (!ret)
+            ret = xsc_call_many(s->store, type, paths, count, answers);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return ret;
+}
+
+int store_read_many(struct serai *s, char *const *paths, unsigned count, char **values)
+{
+    struct xsc_answer *answers = calloc(count + 1, sizeof(*answers));
+    int ret = answers ? store_call_many(s, XS_READ, paths, count, answers) : -ENOMEM;
+    for (unsigned i = 0; i < count; i++)
+        values[i] = ret ? NULL : answers[i].text;
+    free(answers);
+    return ret;
 }
 
 int store_read_number(struct serai *s, int64_t *out, const char *fmt, ...)
@@ -242,6 +287,26 @@ char **store_list(struct serai *s, unsigned *count, const char *fmt, ...)
     free(names);
     errno = ENOMEM;
     return list;
+}
+
+int store_list_many(struct serai *s, char *const *paths, unsigned count, char **names)
+{
+    struct xsc_answer *answers = calloc(count + 1, sizeof(*answers));
+    int ret = answers ? store_call_many(s, XS_DIRECTORY, paths, count, answers) : -ENOMEM;
+    for (unsigned i = 0; i < count; i++) {
+        names[i] = ret ? NULL : answers[i].text; // has a spare NUL byte at its end
+        size_t len = 0;
+        if (!ret && answers[i].ret == -E2BIG && !store_list_parts(s, paths[i], &names[i], &len)) {
+            char *more = realloc(names[i], len + 2);
+            if (more)
+                memset(more + len, 0, 2);
+            else
+                free(names[i]);
+            names[i] = more;
+        }
+    }
+    free(answers);
+    return ret;
 }
 
 int store_introduce(struct serai *s, uint32_t domain, uint64_t mfn, uint32_t port)

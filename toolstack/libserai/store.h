@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Xenstore as the library uses it: one connection per handle, opened when first needed and again
 // when the daemon was restarted; whoever waits does so on one of his own. Any number of threads:
-// their requests and transactions take turns on the connection. Paths are printf formats. All functions return 0 or -errno.
+// their requests and transactions take turns on the connection. Paths are printf formats. All
+// functions return 0 or -errno.
 #pragma once
 
 #include "internal.h"
@@ -26,6 +27,13 @@ int store_remove(struct serai *s, const char *fmt, ...) __attribute__((format(pr
 // Names of the children, NULL-terminated; release with free(). NULL with errno set.
 char **store_list(struct serai *s, unsigned *count, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+// Many at once, which costs hardly more time than one: values[i] is what store_read() would give
+// for paths[i], NULL where that fails. 0, or -errno without any.
+int store_read_many(struct serai *s, char *const *paths, unsigned count, char **values);
+// The names in each directory, one after another, each with its NUL byte, and an empty one at the
+// end; NULL where there is no such directory.
+int store_list_many(struct serai *s, char *const *paths, unsigned count, char **names);
 
 // Gives the daemon the guest's page and port; takes them away.
 int store_introduce(struct serai *s, uint32_t domain, uint64_t mfn, uint32_t port);

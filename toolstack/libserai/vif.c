@@ -120,31 +120,19 @@ static bool vif_mac(struct serai *s, const struct device *d, uint8_t mac[6])
 // The addresses of all guests' interfaces. Release *macs with free().
 static int vif_taken(struct serai *s, uint8_t (**macs)[6], size_t *count, struct serai_error *err)
 {
-    uint32_t *ids;
-    size_t nr_ids;
-    *macs = NULL;
+    static const char *const keys[DEVICE_KEYS_MAX] = {"mac"};
+    struct device_entry *list;
+    size_t n;
     *count = 0;
-    int ret = device_domains(s, &ids, &nr_ids, err);
-    for (size_t i = 0; i < nr_ids && !ret; i++) {
-        struct device *list;
-        size_t n;
-        ret = device_list(s, ids[i], vif_kind, &list, &n, err);
-        uint8_t(*more)[6] = ret ? NULL : realloc(*macs, (*count + n + 1) * sizeof(**macs));
-        if (!ret && !more)
-            ret = err_set(err, -ENOMEM, "out of memory");
-        if (more)
-            *macs = more;
-        for (size_t k = 0; !ret && k < n; k++)
-            *count += vif_mac(s, &list[k], (*macs)[*count]);
-        if (!ret || more)
-            free(list);
-    }
-    free(ids);
-    if (ret) {
-        free(*macs);
-        *macs = NULL;
-    }
-    return ret;
+    int ret = device_list_all(s, vif_kind, keys, &list, &n, err);
+    if (ret)
+        return ret;
+    *macs = malloc((n + 1) * sizeof(**macs));
+    for (size_t i = 0; *macs && i < n; i++)
+        if (list[i].key[0] && !serai_mac_parse(list[i].key[0], (*macs)[*count], NULL))
+            ++*count;
+    device_entries_free(list, n);
+    return *macs ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
 int vif_complete(struct serai *s, const uint8_t uuid[16], struct serai_vif *list, size_t count,

@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { XSC_ANSWER_MS = 30000, XSC_PARTS_MAX = 8 };
+// Requests that are under way at once: their answers must find room while nobody reads them.
+enum { XSC_ANSWER_MS = 30000, XSC_PARTS_MAX = 8, XSC_WINDOW = 24 };
 
 struct xsc_queued {
     struct xsc_queued *next;
@@ -179,24 +180,16 @@ static int xsc_errno(const char *name)
     return -EIO;
 }
 
-int xsc_call(struct xsc *c, uint32_t type, uint32_t tx, const struct iovec *parts, unsigned count,
-             char **reply, size_t *len)
+// The answer to the oldest request that has none yet; answers come in the order of requests.
+static int xsc_answer(struct xsc *c, uint32_t type, char **reply, size_t *len)
 {
-    struct xsd_sockmsg head = {.type = type, .req_id = ++c->last_id, .tx_id = tx};
-    size_t total = 0;
-    for (unsigned i = 0; i < count; i++)
-        total += parts[i].iov_len;
-    if (total > XENSTORE_PAYLOAD_MAX || count > XSC_PARTS_MAX)
-        return -E2BIG;
-    head.len = (uint32_t)total;
-    int ret = c->broken ? -ECONNRESET : xsc_send(c, &head, parts, count);
     int64_t end_ms = xsc_now_ms() + XSC_ANSWER_MS;
-    while (!ret) {
+    for (;;) {
         struct xsd_sockmsg in;
         char *body;
-        ret = xsc_message(c, &in, &body, end_ms);
+        int ret = xsc_message(c, &in, &body, end_ms);
         if (ret)
-            break;
+            return ret;
         if (in.type == XS_WATCH_EVENT) {
             xsc_queue(c, &in, body);
             free(body);
@@ -214,6 +207,53 @@ int xsc_call(struct xsc *c, uint32_t type, uint32_t tx, const struct iovec *part
         if (len)
             *len = in.len;
         return 0;
+    }
+}
+
+int xsc_call(struct xsc *c, uint32_t type, uint32_t tx, const struct iovec *parts, unsigned count,
+             char **reply, size_t *len)
+{
+    struct xsd_sockmsg head = {.type = type, .req_id = ++c->last_id, .tx_id = tx};
+    size_t total = 0;
+    for (unsigned i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    if (total > XENSTORE_PAYLOAD_MAX || count > XSC_PARTS_MAX)
+        return -E2BIG;
+    head.len = (uint32_t)total;
+    int ret = c->broken ? -ECONNRESET : xsc_send(c, &head, parts, count);
+    return ret ? ret : xsc_answer(c, type, reply, len);
+}
+
+static int xsc_window(struct xsc *c, uint32_t type, char *const *paths, unsigned count,
+                      struct xsc_answer *answers)
+{
+    int ret = c->broken ? -ECONNRESET : 0;
+    for (unsigned i = 0; i < count && !ret; i++) {
+        struct iovec part = {paths[i], strlen(paths[i]) + 1};
+        struct xsd_sockmsg head = {
+            .type = type, .req_id = ++c->last_id, .len = (uint32_t)part.iov_len};
+        ret = xsc_send(c, &head, &part, 1);
+    }
+    for (unsigned i = 0; i < count && !ret; i++) {
+        answers[i].ret = xsc_answer(c, type, &answers[i].text, &answers[i].len);
+        ret = c->broken ? -ECONNRESET : 0;
+    }
+    return ret;
+}
+
+int xsc_call_many(struct xsc *c, uint32_t type, char *const *paths, unsigned count,
+                  struct xsc_answer *answers)
+{
+    int ret = 0;
+    memset(answers, 0, count * sizeof(*answers));
+    for (unsigned done = 0; done < count && !ret; done += XSC_WINDOW) {
+        unsigned left = count - done;
+        ret = xsc_window(c, type, paths + done, left < XSC_WINDOW ? left : XSC_WINDOW,
+                         answers + done);
+    }
+    for (unsigned i = 0; i < count && ret; i++) {
+        free(answers[i].text);
+        answers[i].text = NULL;
     }
     return ret;
 }

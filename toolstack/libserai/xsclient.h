@@ -25,6 +25,17 @@ int xsc_fd(const struct xsc *c);
 // as -errno; -ECONNRESET when the connection is of no use any more.
 int xsc_call(struct xsc *c, uint32_t type, uint32_t tx, const struct iovec *parts, unsigned count,
              char **reply, size_t *len);
+// One answer of many.
+struct xsc_answer {
+    int ret; // as xsc_call would return
+    char *text;
+    size_t len;
+};
+// As many requests of one type, each about one path and outside transactions, as xsc_call would do
+// one after another, but without waiting for each answer before the next request. The answers'
+// texts are malloc'ed or NULL. 0, or -ECONNRESET, and then there are no answers.
+int xsc_call_many(struct xsc *c, uint32_t type, char *const *paths, unsigned count,
+                  struct xsc_answer *answers);
 // The next event of a watch, waiting for it at most timeout_ms: 1 and the path, malloc'ed, with
 // the token behind its NUL byte; 0 when none came; or -ECONNRESET.
 int xsc_event(struct xsc *c, int timeout_ms, char **path);
