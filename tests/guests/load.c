@@ -4,6 +4,7 @@
 //   masked     burns it, events disabled   flood      fills its console for ever
 //   events     sends itself events         poweroff, crash   ends at once
 //   fault      takes a fault with no handler (the PV form of a triple fault)
+//   watchdog   sets one that bites after a second, and sleeps
 //   wake       sleeps 10 ms 200 times, says how late it woke: "wake max=US mean=US"
 #include "lib/guest.h"
 
@@ -29,6 +30,13 @@ static void events(void)
     event_disable();
     for (;;)
         event_send(port);
+}
+
+static void watchdog(void)
+{
+    sched_watchdog_t w = {.timeout = 1};
+
+    hc_sched_op(SCHEDOP_watchdog, &w);
 }
 
 static void wake(void)
@@ -76,7 +84,9 @@ void guest_main(void)
         guest_shutdown(SHUTDOWN_crash);
     if (arg_present("wake"))
         wake();
-    if (arg_present("idle"))
+    if (arg_present("watchdog"))
+        watchdog();
+    if (arg_present("idle") || arg_present("watchdog"))
         for (;;)
             hc_sched_op(SCHEDOP_block, NULL);
     guest_shutdown(SHUTDOWN_poweroff);

@@ -52,6 +52,21 @@ static const struct cli_command commands[] = {
      "  -q, --quiet   no progress\n"
      "The format is Xen's: crash(8) reads it. A guest that runs is paused meanwhile.\n",
      cmd_dump_core, false},
+    {"wait", "[-t SECONDS] NAME EVENT", "wait until something becomes of a guest",
+     "  -t, --timeout N   at most N seconds\n"
+     "EVENT is running (the guest need not be there yet), shutdown (it has ended, or is gone),\n"
+     "crashed, rebooted (it was made again) or destroyed.\n",
+     cmd_wait, false},
+    {"autostart", "[--json] enable FILE|disable NAME|list", "choose what starts with the machine",
+     "  --json   for programs\n"
+     "enable makes a symbolic link in /etc/serai/auto.\n",
+     cmd_autostart, false},
+    {"guests-start", "", "start what starts with the machine",
+     "Every configuration in /etc/serai/auto, in the order of their names.\n", cmd_guests_start,
+     false},
+    {"guests-stop", "[-t SECONDS]", "shut down all guests, as before power off",
+     "  -t, --timeout N   seconds for all together (default 120); then they are destroyed\n",
+     cmd_guests_stop, false},
     {"rename", "NAME NEW", "give a guest another name", "", cmd_rename, false},
     {"domid", "NAME", "print a guest's number", "", cmd_domid, false},
     {"domname", "ID", "print the name of a number", "", cmd_domname, false},

@@ -16,6 +16,7 @@
 #include <xenforeignmemory.h>
 #include <xen/io/console.h>
 
+struct pty;
 struct viewer;
 
 struct consoled {
@@ -29,6 +30,7 @@ struct consoled {
     unsigned log_keep;   // old files kept
     uint64_t rate_bytes; // a guest's output per second, on average
     int listen_fd;
+    int pty_watch_fd; // tells who opens terminals
     struct guest *guests;
     struct viewer *viewers;
 };
@@ -51,6 +53,7 @@ struct guest {
     struct buf input;            // waits for room in the ring
     int64_t tokens;              // bytes it may still write now
     uint64_t tokens_ms;          // when that was counted
+    struct pty *pty;             // or NULL
     struct loop_source *resume;  // timer: throttled, its event stays masked until then
     bool throttled, broken_told; // broken_told: nonsense in the ring was logged
 };

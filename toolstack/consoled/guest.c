@@ -3,6 +3,7 @@
 #include "consoled.h"
 
 #include "log.h"
+#include "pty.h"
 #include "ring.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ static void guest_output(struct guest *g, const char *data, size_t len)
     if (g->backlog.len > 2 * GUEST_BACKLOG)
         buf_consume(&g->backlog, g->backlog.len - GUEST_BACKLOG);
     viewers_show(g, data, len);
+    pty_show(g->pty, data, len);
 }
 
 // Moves what the guest has written, as far as its tokens go. True when something was taken.
@@ -97,8 +99,10 @@ static void guest_serve(struct guest *g)
     bool gave = guest_feed(g);
     if (took || gave)
         xenevtchn_notify(g->daemon->evtchn, g->port);
-    if (g->input.len < GUEST_INPUT_MAX)
+    if (g->input.len < GUEST_INPUT_MAX) {
         viewers_resume(g);
+        pty_resume(g->pty);
+    }
     if (g->throttled)
         loop_arm(g->resume, GUEST_PAUSE_MS, 0);
     else
@@ -144,6 +148,7 @@ static void guest_free(struct guest *g)
     if (g->ring)
         xenforeignmemory_unmap(d->memory, g->ring, 1);
     loop_remove(g->resume);
+    pty_close(g->pty);
     mark_close(g->mark);
     logfile_close(&g->log);
     buf_free(&g->backlog);
@@ -243,6 +248,7 @@ static void guest_open(struct consoled *d, const struct serai_domain *dom)
     guest_recover_place(g);
     g->next = d->guests;
     d->guests = g;
+    g->pty = pty_open(g);
     log_info("%s (domain %u): console served", g->name, g->id);
     guest_serve(g); // whatever it wrote before anybody listened
 }

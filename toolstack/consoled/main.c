@@ -4,6 +4,7 @@
 
 #include "daemon.h"
 #include "log.h"
+#include "pty.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -20,6 +21,7 @@ static void on_check(void *arg, uint32_t count)
 {
     (void)count;
     guests_check(arg);
+    ptys_tell(arg);
 }
 
 struct watch {
@@ -65,6 +67,9 @@ static int serve(struct consoled *d, const char *state_dir)
     int ret = viewers_listen(d, serai_console_socket(d->s));
     if (ret)
         return daemon_fail(serai_console_socket(d->s), ret);
+    ret = ptys_begin(d);
+    if (ret)
+        return daemon_fail("inotify", ret);
     w.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (w.fd < 0 ||
         inotify_add_watch(w.fd, serai_domain_dir(d->s), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0)
@@ -108,7 +113,7 @@ int main(int argc, char **argv)
                                             {"debug", no_argument, NULL, DEBUG},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    struct consoled d = {.log_dir = CONSOLED_LOG_DIR, .listen_fd = -1};
+    struct consoled d = {.log_dir = CONSOLED_LOG_DIR, .listen_fd = -1, .pty_watch_fd = -1};
     struct serai_options open = {.state_dir = SERAI_STATE_DIR, .log = print_note};
     uint64_t size_kib = 4096, keep = 4, rate_kib = 256;
     enum log_level level = LOG_LEVEL_INFO;
@@ -160,6 +165,7 @@ int main(int argc, char **argv)
     int code = serve(&d, open.state_dir);
     viewers_close(&d);
     guests_close(&d);
+    ptys_end(&d);
     if (d.memory)
         xenforeignmemory_close(d.memory);
     if (d.evtchn)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The client's side of the console daemon: one line each way, then raw bytes.
-#include "internal.h"
+#include "store.h"
 
 #include "file.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -67,4 +68,29 @@ int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_err
 out_close:
     close(sock);
     return ret;
+}
+
+struct console_tty {
+    uint32_t id;
+    const char *path;
+};
+
+// A domain that has gone must not come back as a node.
+static void console_tty_node(struct store_tx *t, void *arg)
+{
+    const struct console_tty *tty = arg;
+    char dir[STORE_PATH_MAX];
+    snprintf(dir, sizeof(dir), "/local/domain/%u/console", tty->id);
+    char *type = tx_read(t, dir, "type");
+    if (type)
+        tx_write(t, dir, "tty", "%s", tty->path);
+    free(type);
+}
+
+int serai_console_set_tty(struct serai *s, uint32_t id, const char *path, struct serai_error *err)
+{
+    struct console_tty tty = {id, path};
+    if (!store_served(s))
+        return err_set(err, -ENOTCONN, "xenstore is not served here");
+    return store_transaction(s, console_tty_node, &tty, err);
 }

@@ -19,6 +19,7 @@ struct core {
     char temp[PATH_MAX]; // its name until it is whole, "": none
     int fd;
     struct core_layout layout;
+    uint8_t *buffer; // of one step: some file systems cannot read from a guest's frames
     unsigned vcpus;
     uint64_t pages; // so far
     serai_progress_fn *progress;
@@ -86,7 +87,8 @@ static int core_step(struct core *c, struct core_p2m *list, unsigned count)
         unsigned run = 0; // pages in a row that are there
         while (i + run < count && !fault[i + run])
             run++;
-        ret = core_write_pages(c->fd, at + (size_t)i * XC_PAGE_SIZE, run,
+        memcpy(c->buffer, at + (size_t)i * XC_PAGE_SIZE, (size_t)run * XC_PAGE_SIZE);
+        ret = core_write_pages(c->fd, c->buffer, run,
                                c->layout.pages + (c->pages + good) * XC_PAGE_SIZE);
         memmove(list + good, list + i, run * sizeof(*list));
         good += run;
@@ -155,7 +157,8 @@ static int core_fill(struct core *c, struct serai_error *err)
     if (ret)
         return ret;
     core_version(c->s, &version);
-    ret = core_write(c->fd, c->shared, XC_PAGE_SIZE, c->layout.shared_info);
+    memcpy(c->buffer, c->shared, XC_PAGE_SIZE);
+    ret = core_write(c->fd, c->buffer, XC_PAGE_SIZE, c->layout.shared_info);
     if (!ret)
         ret = core_write_head(c->fd, &c->layout, &version, c->vcpus, c->pages);
     // Some file systems find out only now that there is no room.
@@ -237,7 +240,9 @@ int serai_domain_dump(struct serai *s, uint32_t id, const char *path, serai_prog
         ret = serai_domain_pause(s, id, err);
     if (ret)
         return ret;
-    ret = core_file(&c, err);
+    c.buffer = malloc((size_t)P2M_STEP * XC_PAGE_SIZE);
+    ret = c.buffer ? core_file(&c, err) : err_set(err, -ENOMEM, "out of memory");
+    free(c.buffer);
     if (c.shared)
         xenforeignmemory_unmap(s->memory, (void *)(uintptr_t)c.shared, 1);
     if (pause)

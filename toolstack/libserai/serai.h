@@ -408,6 +408,9 @@ int serai_console_get(struct serai *s, uint32_t id, struct serai_console *out,
 // Connects to the console daemon: the descriptor carries raw bytes both ways, beginning with
 // recent output. Close it to detach.
 int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_error *err);
+// For the daemon: tells other programs, through xenstore, which terminal is the console. Nothing
+// happens for a domain that has no nodes there. -ENOTCONN when none is served.
+int serai_console_set_tty(struct serai *s, uint32_t id, const char *path, struct serai_error *err);
 // Path of the daemon's socket, and of the directory that has one entry per managed domain,
 // named by its id (watch it with inotify to learn of domains that come and go).
 const char *serai_console_socket(const struct serai *s);

@@ -4,12 +4,14 @@
 
 #include "log.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 // A guest that ends this soon after it was made waits for the rest before it is made again, so
 // that one that cannot boot does not keep the machine busy.
@@ -71,6 +73,22 @@ static bool act_dumps(enum serai_action action)
     return action == SERAI_ACTION_COREDUMP_DESTROY || action == SERAI_ACTION_COREDUMP_RESTART;
 }
 
+// What is kept of ends is for those who wait right now.
+void lifed_forget_ends(struct lifed *l)
+{
+    enum { KEPT_SECONDS = 60 };
+    char path[PATH_MAX];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/ended", l->state_dir);
+    DIR *dir = opendir(path);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (e->d_name[0] != '.' && !fstatat(dirfd(dir), e->d_name, &st, 0) &&
+            time(NULL) - st.st_mtime > KEPT_SECONDS)
+            unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        closedir(dir);
+}
+
 static void act_now(struct lifed *l, const struct serai_domain *d, const struct serai_config *c)
 {
     struct serai_error err;
@@ -78,6 +96,7 @@ static void act_now(struct lifed *l, const struct serai_domain *d, const struct 
     if (action == SERAI_ACTION_PRESERVE)
         return;
     log_info("%s (domain %u): ended (%s)", d->name, d->id, serai_shutdown_name(d->shutdown_reason));
+    serai_domain_note_end(l->s, d); // no more than a courtesy
     if (act_dumps(action))
         dump_domain(l, d);
     if (act_again(action))

@@ -29,6 +29,8 @@ struct lifed {
 
 // act.c: looks at every domain and acts on those that have ended.
 void lifed_look(struct lifed *l);
+// Why guests ended long ago is not kept.
+void lifed_forget_ends(struct lifed *l);
 // What a worker does: acts on one domain, if it has ended. An exit code.
 int lifed_act(struct lifed *l, uint32_t id);
 

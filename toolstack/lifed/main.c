@@ -30,6 +30,7 @@ static void on_sweep(void *arg, uint32_t count)
     struct lifed *l = arg;
     struct serai_error err;
     (void)count;
+    lifed_forget_ends(l);
     if (serai_sweep(l->s, &err) < 0)
         log_warn("%s", err.text);
 }
