@@ -398,7 +398,9 @@ FUZZ_SRC_blkd_ring   := $(addprefix toolstack/blkd/,disk.c image.c journal.c pgr
 FUZZ_CFLAGS_blkd_ring := $(BLKD_INC)
 
 FUZZ_TARGETS += stored
-FUZZ_TARGETS += disk_spec config stored_ring stored_journal blkd_journal
+FUZZ_TARGETS += disk_spec config stored_ring stored_journal blkd_journal console_ring
+FUZZ_SRC_console_ring := toolstack/consoled/ring.c
+FUZZ_CFLAGS_console_ring := $(TOOLS_INC)
 FUZZ_SRC_disk_spec   := $(addprefix toolstack/libserai/,disk_spec.c vdev.c handle.c store.c) \
                         $(addprefix toolstack/base/,buf.c suggest.c) tests/unit/fake_xen.c \
                         tests/unit/fake_store.c
