@@ -144,19 +144,19 @@ TS_BASE     := buf.c cfg.c cfg_parse.c daemon.c file.c json.c log.c loop.c sugge
 TS_LIB      := balloon.c build_pv.c config.c config_keys.c console.c core.c core_file.c core_p2m.c cpumap.c wait.c create.c device.c device_all.c \
                devices.c disk.c disk_share.c disk_spec.c domain.c events.c handle.c host.c life.c loopdev.c \
                store.c store_domain.c vdev.c vif.c xsclient.c \
-               hypercall.c image.c op.c ramdisk.c sched.c state.c vcpu.c
+               hypercall.c image.c op.c pool.c ramdisk.c sched.c state.c usage.c vcpu.c
 # Networks: base/ talks to the kernel, libserai/ knows what a guest's interface is.
 TS_NET      := net.c net_addr.c net_conf.c net_filter.c net_plan.c net_record.c net_setup.c vif_config.c vif_rate.c
 TS_NETLINK  := netlink.c nft.c rtnl.c rtnl_limit.c
 TS_BUILDER  := elf.c notes.c bzimage.c pv_layout.c unpack.c unpack_gzip.c unpack_xz.c unpack_lzma.c \
                unpack_zstd.c unpack_lz4.c
-TS_CLI      := main.c table.c run.c progress.c completion.c cmd_network_host.c cmd_network_rate.c cmd_block.c cmd_memory.c cmd_network.c cmd_request.c cmd_create.c cmd_list.c cmd_life.c cmd_dump.c cmd_wait.c cmd_auto.c cmd_console.c cmd_info.c cmd_top.c \
+TS_CLI      := main.c table.c run.c progress.c completion.c metrics.c cmd_pool.c cmd_more.c cmd_metrics.c cmd_network_host.c cmd_network_rate.c cmd_block.c cmd_memory.c cmd_network.c cmd_request.c cmd_create.c cmd_list.c cmd_life.c cmd_dump.c cmd_wait.c cmd_auto.c cmd_console.c cmd_info.c cmd_top.c \
                cmd_vcpu.c cmd_sched.c
 TS_CONSOLED := main.c guest.c pty.c viewer.c ring.c mark.c logfile.c
 TS_LIFED    := main.c act.c dump.c worker.c
 TS_BLKD_PURE := backend.c connect.c device.c devices.c disk.c image.c image_raw.c journal.c pgrant.c \
                proto.c request.c ring.c uring.c
-TS_BLKD     := main.c store.c xen_host.c $(TS_BLKD_PURE)
+TS_BLKD     := main.c stats.c store.c xen_host.c $(TS_BLKD_PURE)
 TS_STORED   := main.c conn_ring.c conn_unix.c xen.c turns.c journal.c ring.c record.c ops.c ops_node.c \
                ops_session.c ops_domain.c ops_control.c store.c domain.c conn.c watch.c transaction.c \
                change.c tree.c perms.c path.c quota.c mem.c
@@ -274,7 +274,7 @@ UNIT_CFLAGS_microcode    := -fno-builtin-strtoull
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
-TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_core tools_create tools_disk tools_op tools_ramdisk \
+TOOLS_UNIT := tools_base tools_cfg tools_config tools_console tools_core tools_create tools_disk tools_metrics tools_op tools_ramdisk \
               tools_store tools_xsclient \
               tools_pty tools_net tools_net_conf
 TOOLS_NET  := $(addprefix toolstack/libserai/,net_addr.c vif_config.c) \
@@ -296,6 +296,8 @@ UNIT_SRC_tools_console := $(addprefix toolstack/consoled/,ring.c logfile.c mark.
 UNIT_SRC_tools_create  := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_SRC_tools_core    := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_LIB_tools_core    := $(UNPACK_LIBS) $(NL_LIBS)
+UNIT_SRC_tools_metrics := toolstack/cli/metrics.c $(TOOLS_LIB)
+UNIT_LIB_tools_metrics := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_SRC_tools_op      := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_LIB_tools_op      := $(UNPACK_LIBS) $(NL_LIBS) -pthread \
                           $(foreach f,xencall1 xencall2 xencall2L xencall4 xenforeignmemory_map \

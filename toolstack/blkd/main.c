@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // blkd(8): disks for guests from image files and block devices.
 #include "device.h"
+#include "stats.h"
 #include "xen_host.h"
 
 #include "daemon.h"
@@ -25,7 +26,15 @@ struct blkd {
     struct xen_host xen;
     struct devices devices;
     char journals[256];
+    struct stats stats;
 };
+
+static void on_stats(void *arg, uint32_t count)
+{
+    struct blkd *b = arg;
+    (void)count;
+    stats_write(&b->stats, &b->devices);
+}
 
 static void on_status(void *arg, uint32_t signo)
 {
@@ -75,6 +84,7 @@ static int serve(struct blkd *b, const char *state_dir, struct device_options *o
     if (daemon_claim(state_dir, "blkd", LOCK_MS) < 0)
         return 1;
     snprintf(b->journals, sizeof(b->journals), "%s/blkd", state_dir);
+    snprintf(b->stats.path, sizeof(b->stats.path), "%s/blkd.stats", state_dir);
     int ret = file_make_dirs(b->journals, 0700);
     if (ret)
         return daemon_fail(b->journals, ret);
@@ -88,6 +98,9 @@ static int serve(struct blkd *b, const char *state_dir, struct device_options *o
     if (!b->xen.store || !loop_add_fd(b->loop, xenevtchn_fd(b->xen.events), EPOLLIN, on_ports, b) ||
         !loop_add_signal(b->loop, SIGUSR1, on_status, b) || !daemon_stop_on_signals(b->loop))
         return daemon_fail("event loop", -ENOMEM);
+    struct loop_source *timer = loop_add_timer(b->loop, on_stats, b);
+    if (timer)
+        loop_arm(timer, STATS_EVERY_MS, STATS_EVERY_MS);
     daemon_ready();
     return loop_run(b->loop) ? 1 : 0;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Who uses the CPUs: differences between two samples of the domains' CPU time.
+// Who uses the machine: differences between two samples of what the domains and their devices have
+// done.
 #include "cli.h"
 
 #include "json.h"
@@ -15,7 +16,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TOP_BAR = 30, PAGES_PER_MB = 256 };
+enum { TOP_BAR_MIN = 4, TOP_BAR_MAX = 20, TOP_BARS = 4, TOP_REST = 78, PAGES_PER_MB = 256 };
+
+// One look at everything.
+struct top_sample {
+    struct serai_domain *list;
+    size_t count;
+    struct serai_usage *usage;
+    size_t nr_usage;
+    uint64_t when_ns;
+};
 
 struct top {
     struct cli *cli;
@@ -24,11 +34,17 @@ struct top {
     int rounds; // left; 0: for ever
     int round;
     uint64_t delay_ms;
-    struct serai_domain *before; // the sample before this one
-    size_t before_count;
-    uint64_t before_ns;
+    unsigned bar; // characters
+    struct top_sample before;
     struct termios saved;
     bool raw;
+};
+
+// What one domain has done between two samples, per second.
+struct top_rates {
+    double cpu;             // one CPU being 100
+    double disk[2], net[2]; // bytes in and out
+    double requests[2], packets[2];
 };
 
 static uint64_t top_clock_ns(void)
@@ -38,134 +54,228 @@ static uint64_t top_clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-// CPU use of a domain since the sample before, one CPU being 100.
-static double top_percent(const struct top *t, const struct serai_domain *d, uint64_t elapsed_ns)
+static double top_rate(uint64_t before, uint64_t now, double seconds)
 {
-    for (size_t i = 0; i < t->before_count; i++) {
-        const struct serai_domain *b = &t->before[i];
-        if (b->id == d->id && !memcmp(b->uuid, d->uuid, 16) && d->cpu_ns > b->cpu_ns)
-            return (double)(d->cpu_ns - b->cpu_ns) * 100 / (double)elapsed_ns;
-    }
-    return 0;
+    return now > before ? (double)(now - before) / seconds : 0; // else it began anew
 }
 
-static const char *top_bar(double share, char text[TOP_BAR + 3])
+static const struct serai_usage *top_usage_before(const struct top *t, const struct serai_usage *u)
 {
-    int full = (int)(share * TOP_BAR + 0.5);
-    full = full < 0 ? 0 : full > TOP_BAR ? TOP_BAR : full;
-    text[0] = '[';
-    memset(text + 1, '#', (size_t)full);
-    memset(text + 1 + full, '.', (size_t)(TOP_BAR - full));
-    text[TOP_BAR + 1] = ']';
-    text[TOP_BAR + 2] = '\0';
+    for (size_t i = 0; i < t->before.nr_usage; i++) {
+        const struct serai_usage *b = &t->before.usage[i];
+        if (b->domain == u->domain && b->kind == u->kind && b->devid == u->devid)
+            return b;
+    }
+    return NULL;
+}
+
+static void top_add_usage(const struct top *t, const struct serai_usage *u, double seconds,
+                          struct top_rates *r)
+{
+    const struct serai_usage *b = top_usage_before(t, u);
+    bool disk = u->kind == SERAI_USAGE_DISK;
+    double *bytes = disk ? r->disk : r->net, *count = disk ? r->requests : r->packets;
+    if (!b)
+        return;
+    bytes[0] += top_rate(b->in_bytes, u->in_bytes, seconds);
+    bytes[1] += top_rate(b->out_bytes, u->out_bytes, seconds);
+    count[0] += top_rate(b->in_count, u->in_count, seconds);
+    count[1] += top_rate(b->out_count, u->out_count, seconds);
+}
+
+static struct top_rates top_rates(const struct top *t, const struct top_sample *now,
+                                  const struct serai_domain *d)
+{
+    struct top_rates r = {0};
+    double seconds = (double)(now->when_ns - t->before.when_ns) / 1e9;
+    if (seconds <= 0)
+        seconds = 1;
+    const struct serai_domain *b = NULL;
+    for (size_t i = 0; i < t->before.count && !b; i++)
+        if (t->before.list[i].id == d->id && !memcmp(t->before.list[i].uuid, d->uuid, 16))
+            b = &t->before.list[i];
+    if (!b)
+        return r;
+    r.cpu = top_rate(b->cpu_ns, d->cpu_ns, seconds) / 1e7;
+    for (size_t i = 0; i < now->nr_usage; i++)
+        if (now->usage[i].domain == d->id)
+            top_add_usage(t, &now->usage[i], seconds, &r);
+    return r;
+}
+
+static const char *top_bar(const struct top *t, double share, char text[TOP_BAR_MAX + 1])
+{
+    int width = (int)t->bar, full = (int)(share * width + 0.5);
+    full = full < 0 ? 0 : full > width ? width : full;
+    memset(text, '#', (size_t)full);
+    memset(text + full, '.', (size_t)(width - full));
+    text[width] = '\0';
     return text;
 }
 
-static void top_json(const struct top *t, const struct serai_host *h,
-                     const struct serai_domain *list, size_t count, uint64_t elapsed_ns)
+static void top_json_domain(struct json *j, const struct serai_host *h,
+                            const struct serai_domain *d, const struct top_rates *r)
+{
+    char text[64];
+    json_begin(j, NULL, '{');
+    json_number(j, "id", d->id);
+    json_string(j, "name", d->name);
+    json_string(j, "state", cli_state(d, text, sizeof(text)));
+    json_number(j, "vcpus", d->online_vcpus);
+    json_number(j, "memory_kb", d->pages * 4);
+    json_number(j, "cpu_ns", d->cpu_ns);
+    json_float(j, "cpu_percent", r->cpu);
+    json_float(j, "machine_percent", h->nr_cpus ? r->cpu / h->nr_cpus : 0);
+    json_float(j, "disk_read_bytes_per_s", r->disk[0]);
+    json_float(j, "disk_written_bytes_per_s", r->disk[1]);
+    json_float(j, "disk_reads_per_s", r->requests[0]);
+    json_float(j, "disk_writes_per_s", r->requests[1]);
+    json_float(j, "net_received_bytes_per_s", r->net[0]);
+    json_float(j, "net_sent_bytes_per_s", r->net[1]);
+    json_float(j, "net_received_packets_per_s", r->packets[0]);
+    json_float(j, "net_sent_packets_per_s", r->packets[1]);
+    json_end(j, '}');
+}
+
+static void top_json(const struct top *t, const struct serai_host *h, const struct top_sample *now)
 {
     BUF_AUTO out = {0};
     struct json j = {.out = &out};
-    char text[64];
     json_begin(&j, NULL, '{');
     json_number(&j, "round", (uint64_t)t->round);
-    json_float(&j, "seconds", (double)elapsed_ns / 1e9);
+    json_float(&j, "seconds", (double)(now->when_ns - t->before.when_ns) / 1e9);
     json_number(&j, "cpus", h->nr_cpus);
     json_number(&j, "free_kb", h->free_pages * 4);
     json_begin(&j, "domains", '[');
-    for (size_t i = 0; i < count; i++) {
-        double percent = top_percent(t, &list[i], elapsed_ns);
-        json_begin(&j, NULL, '{');
-        json_number(&j, "id", list[i].id);
-        json_string(&j, "name", list[i].name);
-        json_string(&j, "state", cli_state(&list[i], text, sizeof(text)));
-        json_number(&j, "vcpus", list[i].online_vcpus);
-        json_number(&j, "memory_kb", list[i].pages * 4);
-        json_number(&j, "cpu_ns", list[i].cpu_ns);
-        json_float(&j, "cpu_percent", percent);
-        json_float(&j, "machine_percent", h->nr_cpus ? percent / h->nr_cpus : 0);
-        json_end(&j, '}');
+    for (size_t i = 0; i < now->count; i++) {
+        struct top_rates r = top_rates(t, now, &now->list[i]);
+        top_json_domain(&j, h, &now->list[i], &r);
     }
     json_end(&j, ']');
     json_end(&j, '}');
-    fputs(out.data, stdout);
+    fputs(out.data ? out.data : "", stdout);
 }
 
-static void top_table(const struct top *t, const struct serai_host *h,
-                      const struct serai_domain *list, size_t count, uint64_t elapsed_ns)
+// Disk and network have no natural full scale: the busiest guest's bar is full, but not for less
+// than this.
+static const double top_full_scale = 1e6;
+
+static double top_most(double a, double b)
 {
-    static const char *const heads[] = {
-        "NAME", ">ID", "STATE", ">VCPUS", ">MEM(MB)", ">CPU%", "SHARE OF THE MACHINE", NULL};
+    return a > b ? a : b;
+}
+
+static void top_row(const struct top *t, struct table *table, const struct serai_host *h,
+                    const struct serai_domain *d, const struct top_rates *r, const double most[2])
+{
+    double cpus = h->nr_cpus ? h->nr_cpus : 1, memory = h->total_pages ? h->total_pages : 1;
+    double disk = r->disk[0] + r->disk[1], net = r->net[0] + r->net[1];
+    char text[64], bar[TOP_BAR_MAX + 1];
+    table_cell(table, 0, "%s", d->name);
+    table_cell(table, 0, "%u", d->id);
+    table_cell(table, cli_state_colour(d), "%s", cli_state(d, text, sizeof(text)));
+    table_cell(table, 0, "%.1f", r->cpu);
+    table_cell(table,
+               r->cpu > 75   ? 31
+               : r->cpu > 25 ? 33
+                             : 32,
+               "%s", top_bar(t, r->cpu / 100 / cpus, bar));
+    table_cell(table, 0, "%llu", (unsigned long long)(d->pages / PAGES_PER_MB));
+    table_cell(table, 34, "%s", top_bar(t, (double)d->pages / memory, bar));
+    table_cell(table, 0, "%.0f/%.0f", r->disk[0] / 1000, r->disk[1] / 1000);
+    table_cell(table, 35, "%s", top_bar(t, disk / most[0], bar));
+    table_cell(table, 0, "%.0f/%.0f", r->net[0] / 1000, r->net[1] / 1000);
+    table_cell(table, 36, "%s", top_bar(t, net / most[1], bar));
+}
+
+static void top_table(const struct top *t, const struct serai_host *h, const struct top_sample *now)
+{
+    static const char *const heads[] = {"NAME", ">ID",          "STATE",   ">CPU%",
+                                        "CPU",  ">MEM(MB)",     "MEMORY",  ">RD/WR(kB/s)",
+                                        "DISK", ">RX/TX(kB/s)", "NETWORK", NULL};
     struct table table = {.heads = heads, .colour = t->cli->colour};
-    double busy = 0, cpus = h->nr_cpus ? h->nr_cpus : 1;
-    for (size_t i = 0; i < count; i++) {
-        const struct serai_domain *d = &list[i];
-        char text[64], bar[TOP_BAR + 3];
-        double percent = top_percent(t, d, elapsed_ns);
-        int colour = percent > 75 ? 31 : percent > 25 ? 33 : 32;
-        busy += percent;
-        table_cell(&table, 0, "%s", d->name);
-        table_cell(&table, 0, "%u", d->id);
-        table_cell(&table, cli_state_colour(d), "%s", cli_state(d, text, sizeof(text)));
-        table_cell(&table, 0, "%u", d->online_vcpus);
-        table_cell(&table, 0, "%llu", (unsigned long long)(d->pages / PAGES_PER_MB));
-        table_cell(&table, 0, "%.1f", percent);
-        table_cell(&table, colour, "%s", top_bar(percent / 100 / cpus, bar));
+    double busy = 0, cpus = h->nr_cpus ? h->nr_cpus : 1, most[2] = {top_full_scale, top_full_scale};
+    for (size_t i = 0; i < now->count; i++) {
+        struct top_rates r = top_rates(t, now, &now->list[i]);
+        busy += r.cpu;
+        most[0] = top_most(most[0], r.disk[0] + r.disk[1]);
+        most[1] = top_most(most[1], r.net[0] + r.net[1]);
+    }
+    for (size_t i = 0; i < now->count; i++) {
+        struct top_rates r = top_rates(t, now, &now->list[i]);
+        top_row(t, &table, h, &now->list[i], &r, most);
     }
     printf("%u CPUs %.0f%% busy, %zu domains, memory %llu of %llu MB free\n", h->nr_cpus,
-           busy / cpus > 100 ? 100 : busy / cpus, count,
+           busy / cpus > 100 ? 100 : busy / cpus, now->count,
            (unsigned long long)(h->free_pages / PAGES_PER_MB),
            (unsigned long long)(h->total_pages / PAGES_PER_MB));
     table_print(&table, stdout);
 }
 
+static void top_sample_free(struct top_sample *s)
+{
+    free(s->list);
+    free(s->usage);
+}
+
 // The domains and when that was: the middle of the call, taken again when it took long.
-static int top_list(struct top *t, struct serai_domain **list, size_t *count, uint64_t *when)
+static int top_list(struct top *t, struct top_sample *now)
 {
     enum { TRIES = 5, LONG_NS = 10000000 };
     struct serai_error err;
     for (unsigned i = 1;; i++) {
         uint64_t before = top_clock_ns();
-        if (serai_domain_list(t->cli->s, list, count, &err))
+        if (serai_domain_list(t->cli->s, &now->list, &now->count, &err))
             return cli_fail(&err);
         uint64_t took = top_clock_ns() - before;
-        *when = before + took / 2;
+        now->when_ns = before + took / 2;
         if (took < LONG_NS || i == TRIES)
             return CLI_OK;
-        free(*list);
+        free(now->list);
     }
+}
+
+// As wide as the terminal allows.
+static unsigned top_bar_width(void)
+{
+    struct winsize size;
+    int columns = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 110 : size.ws_col;
+    int width = (columns - TOP_REST) / TOP_BARS;
+    return (unsigned)(width < TOP_BAR_MIN   ? TOP_BAR_MIN
+                      : width > TOP_BAR_MAX ? TOP_BAR_MAX
+                                            : width);
 }
 
 // Takes a sample; shows it unless it is the first, which has nothing to be compared with.
 static int top_sample(struct top *t, bool show)
 {
-    struct serai_domain *list = NULL;
-    size_t count = 0;
+    struct top_sample now = {0};
     struct serai_host host;
     struct serai_error err;
-    uint64_t now = 0;
     if (serai_host_get(t->cli->s, &host, &err))
         return cli_fail(&err);
-    int code = top_list(t, &list, &count, &now);
+    int code = top_list(t, &now);
     if (code != CLI_OK)
         return code;
+    if (serai_usage_list(t->cli->s, &now.usage, &now.nr_usage, &err)) {
+        top_sample_free(&now);
+        return cli_fail(&err);
+    }
     if (show) {
         t->round++;
+        t->bar = top_bar_width();
         if (!t->batch)
             printf("\033[H\033[J");
         else if (t->round > 1 && !t->json)
             putchar('\n');
-        uint64_t elapsed = now - t->before_ns ? now - t->before_ns : 1;
         if (t->json)
-            top_json(t, &host, list, count, elapsed);
+            top_json(t, &host, &now);
         else
-            top_table(t, &host, list, count, elapsed);
+            top_table(t, &host, &now);
         fflush(stdout);
     }
-    free(t->before);
-    t->before = list;
-    t->before_count = count;
-    t->before_ns = now;
+    top_sample_free(&t->before);
+    t->before = now;
     return CLI_OK;
 }
 
@@ -229,7 +339,7 @@ static int top_run(struct top *t)
         top_screen(t, false);
     }
     loop_free(t->loop);
-    free(t->before);
+    top_sample_free(&t->before);
     return code < 0 ? CLI_FAILED : code;
 }
 

@@ -73,6 +73,7 @@ static void domain_convert(const struct xen_domctl_getdomaininfo *in, struct ser
         .shutdown_reason = in->flags >> XEN_DOMINF_shutdownshift & XEN_DOMINF_shutdownmask,
         .pages = in->tot_pages,
         .max_pages = in->max_pages,
+        .claimed_pages = in->outstanding_pages,
         .cpu_ns = in->cpu_time,
         .online_vcpus = in->nr_online_vcpus,
         .max_vcpus = in->max_vcpu_id == XEN_INVALID_MAX_VCPU_ID ? 0 : in->max_vcpu_id + 1,

@@ -126,6 +126,7 @@ struct serai_domain {
     uint64_t pages, max_pages;
     uint64_t cpu_ns; // since the domain was created, all virtual CPUs together
     unsigned online_vcpus, max_vcpus;
+    uint64_t claimed_pages; // set aside for it, not yet its own
 };
 
 // All domains by ascending id. Release *list with free().
@@ -182,6 +183,33 @@ int serai_sched_get(struct serai *s, uint32_t domain, struct serai_sched *out,
 // Fields that are SERAI_SCHED_KEEP stay as they are.
 int serai_sched_set(struct serai *s, uint32_t domain, const struct serai_sched *in,
                     struct serai_error *err);
+
+// ---- CPU pools (pool.c) --------------------------------------------------------------------------
+
+// A set of CPUs with guests and a scheduler of their own. Every CPU is in one pool or free.
+struct serai_pool {
+    uint32_t id;
+    char name[SERAI_NAME_MAX + 1]; // in xenstore; "Pool-N" when it has none
+    char scheduler[16];
+    unsigned domains;
+    struct serai_cpumap cpus;
+};
+// Release *list with free().
+int serai_pool_list(struct serai *s, struct serai_pool **list, size_t *count,
+                    struct serai_error *err);
+// By name or decimal id; -ESRCH.
+int serai_pool_find(struct serai *s, const char *name, struct serai_pool *out,
+                    struct serai_error *err);
+// Makes a pool of CPUs that are free; `cpus` NULL: of none.
+int serai_pool_create(struct serai *s, const char *name, const struct serai_cpumap *cpus,
+                      uint32_t *id, struct serai_error *err);
+// -EBUSY while guests are in it. Its CPUs are free then.
+int serai_pool_destroy(struct serai *s, uint32_t id, struct serai_error *err);
+int serai_pool_rename(struct serai *s, uint32_t id, const char *name, struct serai_error *err);
+// Adds CPUs that are free, or takes them out.
+int serai_pool_change(struct serai *s, uint32_t id, const struct serai_cpumap *cpus, bool add,
+                      struct serai_error *err);
+int serai_pool_move(struct serai *s, uint32_t domain, uint32_t id, struct serai_error *err);
 
 // ---- disks (disk.c, disk_spec.c, vdev.c) ---------------------------------------------------
 
@@ -279,6 +307,23 @@ struct serai_vif_status {
 // By ascending devid. Release *list with free().
 int serai_vif_list(struct serai *s, uint32_t domain, struct serai_vif_status **list, size_t *count,
                    struct serai_error *err);
+
+// ---- what devices have carried (usage.c) ------------------------------------------------------
+
+enum serai_usage_kind { SERAI_USAGE_DISK, SERAI_USAGE_VIF };
+
+// As counted by the backend since it was started or the device was connected: a number that has
+// become smaller began anew.
+struct serai_usage {
+    uint32_t domain;
+    enum serai_usage_kind kind;
+    uint32_t devid;
+    uint64_t in_bytes, out_bytes; // into the guest (read, received), out of it (written, sent)
+    uint64_t in_count, out_count; // requests or packets
+};
+// Of all guests, ordered by domain, kind and devid. Release *list with free().
+int serai_usage_list(struct serai *s, struct serai_usage **list, size_t *count,
+                     struct serai_error *err);
 
 // ---- asking guests (life.c, balloon.c) ------------------------------------------------------
 
@@ -383,6 +428,12 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
 // What a domain was created from. -ESRCH without a record. Release with serai_config_free.
 int serai_domain_config(struct serai *s, uint32_t id, struct serai_config **out,
                         struct serai_error *err);
+// Gives a domain another configuration, for when it is made again (after a reboot); name and UUID
+// stay.
+int serai_domain_set_config(struct serai *s, uint32_t id, const struct serai_config *c,
+                            struct serai_error *err);
+// When it was made, in seconds since 1970. -ENODATA when nobody knows.
+int serai_domain_started(struct serai *s, uint32_t id, int64_t *seconds, struct serai_error *err);
 // Destroys domains whose creator died half-way and forgets records of domains that are gone.
 // Every create does it first. Returns how many things were cleared away, or an error.
 int serai_sweep(struct serai *s, struct serai_error *err);

@@ -365,6 +365,55 @@ int serai_domain_config(struct serai *s, uint32_t id, struct serai_config **out,
     return ret;
 }
 
+int serai_domain_set_config(struct serai *s, uint32_t id, const struct serai_config *c,
+                            struct serai_error *err)
+{
+    struct state_record r;
+    struct serai_config changed = *c;
+    int lock;
+    int ret = state_edit_begin(s, id, &r, &lock, err);
+    if (ret)
+        return ret;
+    struct serai_config *old = r.config;
+    changed.name = old->name;
+    memcpy(changed.uuid, old->uuid, sizeof(changed.uuid));
+    changed.has_uuid = true;
+    r.config = &changed;
+    ret = config_validate(&changed, err);
+    if (!ret)
+        ret = state_record_write(s, id, &r, err);
+    serai_config_free(old);
+    close(lock);
+    return ret;
+}
+
+static int state_boot_time(int64_t *seconds, struct serai_error *err)
+{
+    struct timespec now, up;
+    if (clock_gettime(CLOCK_REALTIME, &now) || clock_gettime(CLOCK_BOOTTIME, &up))
+        return err_sys(err, -errno, "cannot read the clock");
+    *seconds = now.tv_sec - up.tv_sec;
+    return 0;
+}
+
+int serai_domain_started(struct serai *s, uint32_t id, int64_t *seconds, struct serai_error *err)
+{
+    struct serai_domain d;
+    char text[SERAI_UUID_TEXT];
+    int ret = serai_domain_get(s, id, &d, err);
+    if (!ret && !id)
+        return state_boot_time(seconds, err);
+    if (!ret)
+        ret = store_connect(s, err);
+    if (ret)
+        return ret;
+    char *start = store_read(s, "/vm/%s/start_time", serai_uuid_format(d.uuid, text));
+    long long n = start ? strtoll(start, NULL, 10) : 0;
+    free(start);
+    *seconds = n;
+    return n > 0 ? 0 : err_set(err, -ENODATA, "nobody knows since when domain %u runs", id);
+}
+
 int serai_console_get(struct serai *s, uint32_t id, struct serai_console *out,
                       struct serai_error *err)
 {
