@@ -99,9 +99,8 @@ def trimming(device, mib):
 
 
 def file_system_is_good(m, device):
-    """By the means of Debian in the guest that lives on the other backend."""
-    text = m.run("disks", f"e2fsck -fn {device}", 240)
-    assert "WAS MODIFIED" not in text, text
+    """After its journal has been played back, as at any start."""
+    m.run("disks", f"mount {device} /mnt && umount /mnt && e2fsck -fn {device}")
 
 
 def disks(m, name="disks"):
@@ -208,13 +207,13 @@ def test_killed_under_fio(guest):
     """blkd is killed while fio writes and verifies on two of its disks and a file system."""
     m = guest
     m.start("killed", [ROOT_BLKD, f"{STORE}/a,raw,xvdb,rw", f"{STORE}/b,raw,xvdc,rw"],
-            "xen_blkfront.max_ring_page_order=2")
+            options="xen_blkfront.max_ring_page_order=2")
     m.run("killed", "mkdir -p /data")
-    files = [{"directory": "/data", "rw": "randwrite", "bs": "4k-32k", "size": "12M", "fsync": 8,
+    files = [{"directory": "/data", "rw": "randwrite", "bsrange": "4k-32k", "size": "4M", "fsync": 8,
               "direct": 0}]
-    jobs = both_ways("/dev/xvdb", 48, loops=2) + files
+    jobs = both_ways("/dev/xvdb", 16) + files
     one = m.begin("killed", fio(jobs))
-    two = m.begin("killed", fio(trimming("/dev/xvdc", 24)))
+    two = m.begin("killed", fio(trimming("/dev/xvdc", 4)))
     kills = 0
     # As long as there is load, and a few times at least.
     while kills < 6 or m.try_sh("grep -cE '^@({}|{})\\. ' /var/log/serai/console/killed.log | "
@@ -238,8 +237,8 @@ def test_hot_plug_under_fio(guest):
     """Disks of both kinds come, are verified and go while another one has load."""
     m = guest
     attach(m, f"{STORE}/a,raw,xvdb,rw")
-    load = m.begin("disks", fio(both_ways("/dev/xvdb", 32, time_based=1, runtime=60)))
-    for turn in range(3):
+    load = m.begin("disks", fio(both_ways("/dev/xvdb", 8, time_based=1, runtime=60)))
+    for _ in range(2):
         for spec in f"{STORE}/b,raw,xvdc,rw", RAW.format("xvdc"), \
                 f"{STORE}/c,raw,xvdc,rw,backendtype=phy":
             attach(m, spec)
@@ -256,16 +255,16 @@ def test_taken_away_while_in_use(guest):
     a guest that does not answer keeps it, until the user insists."""
     m = guest
     attach(m, f"{STORE}/a,raw,xvdb,rw")
-    busy = "i=0; while dd if=/dev/zero of=/dev/{0} bs=64k count=16 oflag=direct conv=notrunc,nocreat; " \
-           "do i=$((i + 1)); done 2>/run/dd.err; [ $i -gt 0 ] && tail -n 1 /run/dd.err; false"
+    busy = "while dd if=/dev/zero of=/dev/xvdc bs=64k count=1500 oflag=direct " \
+           "conv=notrunc,nocreat; do :; done 2>/run/dd.err; grep ^dd: /run/dd.err; false"
     for spec in f"{STORE}/b,raw,xvdc,rw", RAW.format("xvdc"):
-        other = m.begin("disks", fio(both_ways("/dev/xvdb", 8)))
+        other = m.begin("disks", fio(both_ways("/dev/xvdb", 4)))
         attach(m, spec)
-        writer = m.begin("disks", busy.format("xvdc"))
+        writer = m.begin("disks", busy)
         m.run("disks", "sleep 2")
         m.sh("serai block-detach disks xvdc", 60)
         status, text = m.finish("disks", writer, 60)
-        assert status and ("No such" in text or "rror" in text or "No space" in text), text
+        assert status and "error writing '/dev/xvdc'" in text, text
         m.done("disks", other)
         attach(m, spec)
         m.run("disks", fio(both_ways("/dev/xvdc", 2)))
