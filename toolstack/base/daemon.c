@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -83,6 +84,19 @@ void daemon_ready(void)
     if (sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&addr, size) < 0)
         log_warn("cannot tell the service manager: %s", strerror(errno));
     close(fd);
+}
+
+void daemon_more_descriptors(void)
+{
+    enum { WANTED = 65536 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= WANTED)
+        return;
+    struct rlimit more = {WANTED, limit.rlim_max > WANTED ? limit.rlim_max : WANTED};
+    limit.rlim_cur = limit.rlim_max < WANTED ? limit.rlim_max : WANTED;
+    // The hard limit is root's to raise; without that right what it allows has to do.
+    if (setrlimit(RLIMIT_NOFILE, &more) && setrlimit(RLIMIT_NOFILE, &limit))
+        log_warn("cannot raise the number of descriptors: %s", strerror(errno));
 }
 
 int daemon_fail(const char *what, int code)

@@ -19,6 +19,8 @@ bool daemon_stop_on_signals(struct loop *l);
 // Logs that the daemon serves, and tells systemd if it has started us (the protocol of
 // sd_notify(3)).
 void daemon_ready(void);
+// As many descriptors as the system lets us have: some for each guest.
+void daemon_more_descriptors(void);
 // Logs "WHAT: text of errno number -code"; returns 1, the exit code.
 int daemon_fail(const char *what, int code);
 // A decimal number without a sign, from min to max, and nothing behind it.

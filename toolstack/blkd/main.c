@@ -13,7 +13,6 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define BLKD_STATE_DIR "/run/serai"
@@ -180,8 +179,7 @@ int main(int argc, char **argv)
     // Buffers of requests come and go: keep their memory instead of giving it back each time.
     mallopt(M_MMAP_THRESHOLD, 8 << 20);
     mallopt(M_TRIM_THRESHOLD, 64 << 20);
-    struct rlimit files = {65536, 65536};
-    setrlimit(RLIMIT_NOFILE, &files); // best effort: two for each disk
+    daemon_more_descriptors();
     b.loop = loop_new();
     if (!b.loop)
         return daemon_fail("event loop", -errno);

@@ -153,6 +153,7 @@ int main(int argc, char **argv)
     d.log_keep = (unsigned)keep;
     d.rate_bytes = rate_kib * KIB;
     signal(SIGPIPE, SIG_IGN);
+    daemon_more_descriptors();
 
     struct serai_error err;
     d.loop = loop_new();

@@ -197,17 +197,18 @@ static void viewers_on_connect(void *arg, uint32_t events)
 int viewers_listen(struct consoled *d, const char *path)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(addr.sun_path))
+    int len = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s.new", path);
+    if (len < 0 || (size_t)len >= sizeof(addr.sun_path))
         return -ENAMETOOLONG;
-    strcpy(addr.sun_path, path);
     d->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (d->listen_fd < 0)
         return -errno;
-    unlink(path); // of a daemon before us: the lock says that there is none now
+    unlink(addr.sun_path);
     mode_t mask = umask(0077);
     int ret = bind(d->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) ? -errno : 0;
     umask(mask);
-    if (!ret && listen(d->listen_fd, 16))
+    // Renamed, so that a client finds the socket of a daemon before us or ours.
+    if (!ret && (listen(d->listen_fd, 64) || rename(addr.sun_path, path)))
         ret = -errno;
     if (!ret && !loop_add_fd(d->loop, d->listen_fd, EPOLLIN, viewers_on_connect, d))
         ret = -ENOMEM;

@@ -10,7 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { CONSOLE_BACK_MS = 3000, CONSOLE_TRY_MS = 50 };
 
 // Reads up to the first newline; bytes after it stay in the socket.
 static int console_read_line(int fd, char *line, size_t size)
@@ -32,7 +35,7 @@ static int console_read_line(int fd, char *line, size_t size)
     return -EPROTO;
 }
 
-int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_error *err)
+static int console_attach(struct serai *s, uint32_t id, int *fd, struct serai_error *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     if (strlen(s->socket) >= sizeof(addr.sun_path))
@@ -68,6 +71,19 @@ int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_err
 out_close:
     close(sock);
     return ret;
+}
+
+// A socket that nobody listens at, or that is left in the middle, is that of a daemon that is just
+// being started again.
+int serai_console_attach(struct serai *s, uint32_t id, int *fd, struct serai_error *err)
+{
+    for (unsigned waited = 0;; waited += CONSOLE_TRY_MS) {
+        int ret = console_attach(s, id, fd, err);
+        bool again = ret == -ECONNREFUSED || ret == -ECONNRESET || ret == -EPIPE;
+        if (!again || waited >= CONSOLE_BACK_MS)
+            return ret;
+        nanosleep(&(struct timespec){.tv_nsec = CONSOLE_TRY_MS * 1000000}, NULL);
+    }
 }
 
 struct console_tty {

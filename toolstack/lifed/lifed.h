@@ -14,9 +14,10 @@ struct lifed {
     struct loop *loop;
     struct serai *s;
     const char *state_dir, *dump_dir;
-    unsigned dumps_kept;         // of each guest, 0: all
-    bool virq;                   // the hypervisor tells this process of ended domains
-    xenevtchn_handle *evtchn;    // NULL: no events from the hypervisor
+    unsigned dumps_kept;      // of each guest, 0: all
+    bool virq;                // the hypervisor tells this process of ended domains
+    xenevtchn_handle *evtchn; // NULL: no events from the hypervisor
+    struct loop_source *virq_fd;
     struct serai_events *events; // from xenstore, NULL: it is not served
     struct loop_source *events_fd;
     struct loop_source *poll;  // timer: looking without having been told

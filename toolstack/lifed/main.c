@@ -55,11 +55,24 @@ static void on_store_event(void *arg, uint32_t events)
     lifed_look(l);
 }
 
+// The hypervisor may tell another program.
+static void stop_listening(struct lifed *l)
+{
+    loop_remove(l->virq_fd);
+    if (l->evtchn)
+        xenevtchn_close(l->evtchn);
+    l->virq_fd = NULL;
+    l->evtchn = NULL;
+    l->virq = false;
+}
+
 // The xenstore daemon, which may be started and restarted at any time, tells of ended domains.
 static void listen_to_store(struct lifed *l)
 {
     if (l->events || serai_events_open(l->s, &l->events, NULL))
         return;
+    // Started together with us, it came later: it is the one that has to be told.
+    stop_listening(l);
     l->events_fd = loop_add_fd(l->loop, serai_events_fd(l->events), EPOLLIN, on_store_event, l);
     if (!l->events_fd) {
         serai_events_close(l->events);
@@ -104,7 +117,8 @@ static bool listen_for_ends(struct lifed *l)
         log_info("another program is told of ended guests");
         return false;
     }
-    return loop_add_fd(l->loop, xenevtchn_fd(l->evtchn), EPOLLIN, on_event, l);
+    l->virq_fd = loop_add_fd(l->loop, xenevtchn_fd(l->evtchn), EPOLLIN, on_event, l);
+    return l->virq_fd;
 }
 
 static int serve(struct lifed *l)

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define STORED_SOCKET    "/run/xenstored/socket"
@@ -170,17 +169,6 @@ static int start(struct stored *d, const struct options *o)
     return 0;
 }
 
-// As many clients as the system lets us have.
-static void more_descriptors(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit))
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit))
-        log_warn("cannot raise the number of descriptors: %s", strerror(errno));
-}
-
 static void print_usage(FILE *to)
 {
     fprintf(to, "usage: stored [--socket PATH|@NAME|none]... [--state-dir DIR] [--pid-file FILE]\n"
@@ -271,7 +259,7 @@ int main(int argc, char **argv)
     if (!o.socket_count)
         o.sockets[o.socket_count++] = STORED_SOCKET;
     signal(SIGPIPE, SIG_IGN);
-    more_descriptors();
+    daemon_more_descriptors();
 
     struct stored *d = mem_alloc(sizeof(*d));
     d->state_dir = o.state_dir;
