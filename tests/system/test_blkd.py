@@ -81,15 +81,15 @@ def image(m, name, mib=8):
 
 
 KILL = """#!/bin/sh
-# kill-daemons COUNT: kill blkd, every third time stored too, and start them again.
+# kill-daemons COUNT: kill blkd, every third time stored too; init starts them again.
 for n in $(seq $1); do
     sleep 1.5
     names=blkd
     [ $((n % 3)) != 0 ] || names="blkd stored"
-    for name in $names; do kill -9 $(pidof $name); done
+    old=$(pidof $names)
+    kill -9 $old
     for name in $names; do
-        while pidof $name; do sleep 0.1; done
-        $name >>/var/log/serai/$name.log 2>&1 &
+        until new=$(pidof $name) && ! echo " $old " | grep -q " $new "; do sleep 0.1; done
     done
 done
 """
