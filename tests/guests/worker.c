@@ -100,7 +100,7 @@ static void on_store_events(void)
     uint32_t events = store_events;
 
     store_events = 0;
-    if (!events)
+    if (!events && !disks_drained())
         return;
     disks_look();
     nic_look();

@@ -303,6 +303,14 @@ void disks_serve(void)
             serve(&disks[i]);
 }
 
+bool disks_drained(void)
+{
+    for (unsigned int i = 0; i < DISKS_MAX; i++)
+        if (disks[i].state != NONE && disks[i].closing && !disks[i].busy)
+            return true;
+    return false;
+}
+
 uint64_t disks_due(void)
 {
     uint64_t due = ~0ul;

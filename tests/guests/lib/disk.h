@@ -15,5 +15,7 @@ extern unsigned int disk_operations, disk_bad, disk_longest_ms, disks_up;
 void disks_look(void);
 // Takes answers and gives requests. Does not use the store.
 void disks_serve(void);
+// Some disk that goes has nothing in work any more: look again.
+bool disks_drained(void);
 // When the next request is due.
 uint64_t disks_due(void);
