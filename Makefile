@@ -114,7 +114,7 @@ $(O)/serai.gz: $(O)/serai.elf
 GUEST_LIB := start.S main.c string.c console.c tap.c trap.c event.c mem.c smp.c clock.c xs.c share.c \
             store.c disk.c nic.c
 GUESTS    := evil_daemons evil_flood evil_panic evil_spin evil_triple load pv_cpuid pv_debugregs \
-            pv_control pv_descriptors pv_evtchn pv_evtchn_fifo pv_evtchn_smp pv_exchange pv_failsafe pv_fpu \
+            pv_control pv_descriptors pv_evtchn pv_evtchn_fifo pv_evtchn_race pv_evtchn_smp pv_exchange pv_failsafe pv_fpu \
             pv_fuzz_entry pv_fuzz_hc pv_grant pv_grant_copy pv_grant_many pv_grant_v2 pv_hello \
             pv_hypercalls pv_iomem pv_ioport pv_ldt pv_m2p pv_memory pv_misc pv_mmu_big \
             pv_mmu_refuse pv_mmu_types pv_mmu_update pv_mmu_va pv_mmu_writable pv_mmuext \

@@ -86,65 +86,88 @@ static bool append(event_word_t *tail, evtchn_port_t port)
     return false;
 }
 
-static struct fifo_queue *queue_of(struct domain *d, unsigned int vcpu, unsigned int priority)
+// The queue that the port was linked to last; NULL when its vCPU has none.
+static struct fifo_queue *last_queue(const struct domain *d, const struct port *p)
 {
-    struct vcpu *v = d->vcpu[vcpu];
+    const struct vcpu *v = d->vcpu[READ_ONCE(p->last_vcpu)];
 
-    return v->evtchn ? &v->evtchn->queue[priority % EVTCHN_FIFO_MAX_QUEUES] : NULL;
+    return v->evtchn ? &v->evtchn->queue[READ_ONCE(p->last_priority)] : NULL;
 }
 
-// The port is about to join another queue than last time. If it is still the old one's tail, that
-// queue is empty: no one must be linked behind the port there.
-static void leave_last_queue(struct domain *d, struct port *p, evtchn_port_t port,
-                             unsigned int vcpu)
+// Lock q, which the port is to join, and *last, which it was in last (NULL when that is q or none).
+// An event is only ever claimed and linked under both: whoever finds a tail LINKED under its
+// queue's lock knows that it is in that queue.
+static unsigned long lock_queues(const struct domain *d, const struct port *p, struct fifo_queue *q,
+                                 struct fifo_queue **last)
 {
-    struct fifo_queue *q = queue_of(d, p->last_vcpu, p->last_priority);
-    unsigned long flags;
+    for (;;) {
+        struct fifo_queue *other = last_queue(d, p);
+        bool same = !other || other == q;
+        unsigned long flags = spin_lock_irqsave(same || q < other ? &q->lock : &other->lock);
 
-    if (q) {
-        flags = spin_lock_irqsave(&q->lock);
-        if (q->tail == port)
-            q->tail = 0;
+        if (unlikely(!same))
+            spin_lock(q < other ? &other->lock : &q->lock);
+        *last = same ? NULL : other;
+        if (likely(last_queue(d, p) == other))
+            return flags;
+        if (!same)
+            spin_unlock(&other->lock);
         spin_unlock_irqrestore(&q->lock, flags);
     }
-    p->last_vcpu = (uint8_t)vcpu;
-    p->last_priority = p->priority;
 }
 
-// LINKED has just been set by us: the port belongs to us until it is in the queue.
-static void link_event(struct vcpu *v, evtchn_port_t port, struct port *p, unsigned int priority)
+// Take the right to link the event: clear the link, set LINKED.
+static bool claim(event_word_t *w)
 {
-    struct evtchn_fifo_control_block *control = v->evtchn->control;
-    struct fifo_queue *q = &v->evtchn->queue[priority];
-    unsigned long flags = spin_lock_irqsave(&q->lock);
+    event_word_t old = READ_ONCE(*w);
+
+    do {
+        if (old & (MASKED | LINKED))
+            return false;
+    } while (!__atomic_compare_exchange_n(w, &old, (old & ~EVTCHN_FIFO_LINK_MASK) | LINKED, false,
+                                          __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    return true;
+}
+
+// Put a claimed event at the end of q. True when it is the first one there.
+static bool link_event(const struct vcpu *v, struct fifo_queue *q, evtchn_port_t port,
+                       unsigned int priority)
+{
     event_word_t *tail = q->tail ? word_of(v->domain, q->tail) : NULL;
     bool appended = tail && q->tail != port && append(tail, port);
 
     if (!appended)
-        WRITE_ONCE(control->head[priority], port);
+        WRITE_ONCE(v->evtchn->control->head[priority], port);
     q->tail = port;
-    spin_unlock_irqrestore(&q->lock, flags);
-    if (!appended &&
-        !(__atomic_fetch_or(&control->ready, 1u << priority, __ATOMIC_SEQ_CST) & (1u << priority)))
-        evtchn_mark_upcall(v);
+    return !appended;
 }
 
 static void link_if_wanted(struct vcpu *v, evtchn_port_t port, struct port *p, event_word_t *w)
 {
     unsigned int priority = p->priority;
-    event_word_t old = READ_ONCE(*w);
+    struct fifo_queue *q, *last;
+    unsigned long flags;
+    bool first = false;
 
-    if (unlikely(!v->evtchn)) // a vCPU without control block gets nothing
+    // A vCPU without control block gets nothing.
+    if (unlikely(!v->evtchn) || (READ_ONCE(*w) & (MASKED | LINKED)))
         return;
-    // Take the right to link it: clear the link, set LINKED.
-    do {
-        if (old & (MASKED | LINKED))
-            return;
-    } while (!__atomic_compare_exchange_n(w, &old, (old & ~EVTCHN_FIFO_LINK_MASK) | LINKED, false,
-                                          __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
-    if (unlikely(p->last_vcpu != v->id || p->last_priority != priority))
-        leave_last_queue(v->domain, p, port, v->id);
-    link_event(v, port, p, priority);
+    q = &v->evtchn->queue[priority];
+    flags = lock_queues(v->domain, p, q, &last);
+    if (claim(w)) {
+        // If the port is still the other queue's tail, that queue is empty.
+        if (unlikely(last) && last->tail == port)
+            last->tail = 0;
+        WRITE_ONCE(p->last_vcpu, (uint8_t)v->id);
+        WRITE_ONCE(p->last_priority, (uint8_t)priority);
+        first = link_event(v, q, port, priority);
+    }
+    if (unlikely(last))
+        spin_unlock(&last->lock);
+    spin_unlock_irqrestore(&q->lock, flags);
+    if (first && !(__atomic_fetch_or(&v->evtchn->control->ready, 1u << priority, __ATOMIC_SEQ_CST) &
+                   (1u << priority)))
+        evtchn_mark_upcall(v);
 }
 
 void evtchn_fifo_set_pending(struct vcpu *v, evtchn_port_t port, struct port *p)
