@@ -14,7 +14,7 @@ struct device {
 };
 
 enum {
-    DEVICE_ACCEPT_MS = 10000, // for a backend to look at a new device
+    DEVICE_ACCEPT_MS = 30000, // for a backend to look at a new device, one of many perhaps
     DEVICE_LEAVE_MS = 10000,  // for a guest to let go of one
     DEVICE_GONE_MS = 5000,    // for the kernel to forget one
 };
