@@ -25,7 +25,7 @@ HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c ve
 HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
 HV_CONTROL := bitmap.c cpupool.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c acpi.c screen.c font.c
-HV_X86    := control.c domain.c
+HV_X86    := control.c domain.c vcpu_state.c
 HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c unpack_glue.c \
              microcode_modules.c
 HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c microcode.c \
@@ -118,7 +118,7 @@ GUESTS    := evil_daemons evil_flood evil_panic evil_spin evil_triple load pv_cp
             pv_fuzz_entry pv_fuzz_hc pv_grant pv_grant_copy pv_grant_many pv_grant_v2 pv_hello \
             pv_hypercalls pv_iomem pv_ioport pv_ldt pv_m2p pv_memory pv_misc pv_mmu_big \
             pv_mmu_refuse pv_mmu_types pv_mmu_update pv_mmu_va pv_mmu_writable pv_mmuext \
-            pv_multicall pv_pirq pv_privop pv_races pv_sched pv_segbase pv_time pv_timer \
+            pv_multicall pv_pirq pv_privop pv_races pv_save pv_sched pv_segbase pv_time pv_timer \
             pv_tlb_smp pv_trap_int pv_traps pv_user pv_user32 pv_vcpu pv_vcpu_context pv_version worker
 
 GUEST_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone \

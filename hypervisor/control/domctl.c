@@ -418,6 +418,13 @@ static long run_on_domain(const struct domctl_row *row, struct domain *d, struct
     return rc;
 }
 
+// What is wrong, or how much room is wanted, comes back with the refusal.
+static bool tells_why(uint32_t cmd)
+{
+    return cmd == XEN_DOMCTL_set_cpu_policy || cmd == XEN_DOMCTL_get_vcpu_msrs ||
+           cmd == XEN_DOMCTL_set_vcpu_msrs;
+}
+
 long hc_domctl(unsigned long arg)
 {
     struct xen_domctl op;
@@ -447,8 +454,7 @@ long hc_domctl(unsigned long arg)
     }
     if (rc == -ERESTART)
         return hypercall_continue(__HYPERVISOR_domctl, 1, &arg);
-    // A refused CPU policy comes back with what is wrong in it.
-    copy_back &= rc == 0 || op.cmd == XEN_DOMCTL_set_cpu_policy;
+    copy_back &= rc == 0 || tells_why(op.cmd);
     if (copy_back && guest_copy_to((void *)arg, &op, sizeof(op)))
         return -EFAULT;
     return rc;

@@ -4,6 +4,7 @@
 #include "core/access.h"
 #include "core/hypercall.h"
 #include "core/sched.h"
+#include "core/symbols.h"
 #include "lib/string.h"
 #include "memory/heap.h"
 #include "x86/arch/guest_access.h"
@@ -52,12 +53,38 @@ static long platform_getidletime(struct xen_platform_op *op)
     return guest_copy_to(g->cpumap_bitmap.p, cpus, DIV_ROUND_UP(n, 8));
 }
 
+// The hypervisor's functions in order of address.
+static long platform_get_symbol(struct xen_platform_op *op)
+{
+    struct xenpf_symdata *s = &op->u.symdata;
+    uint32_t next = s->symnum;
+    const char *name;
+    unsigned long address;
+
+    do // the ends of the table have no name
+        if (!symbol_get(next++, &address, &name))
+            return 0; // the number stays: that was the last
+    while (!*name);
+    uint32_t size = strlen(name) + 1;
+    if (guest_copy_to(s->name.p, name, MIN(size, s->namelen)))
+        return -EFAULT;
+    // A name that is cut off ends with a zero as well.
+    if (s->namelen && s->namelen < size && guest_copy_to(s->name.p + s->namelen - 1, "", 1))
+        return -EFAULT;
+    s->namelen = size - 1;
+    s->address = address;
+    s->type = 't';
+    s->symnum = next;
+    return 0;
+}
+
 #define ROW(op, handler, back) [XENPF_##op] = {.name = #op, .fn = handler, .copy_back = back}
 
 static const struct platform_row platform_ops[] = {
     ROW(settime32, platform_settime32, false),
     ROW(settime64, platform_settime64, false),
     ROW(getidletime, platform_getidletime, true),
+    ROW(get_symbol, platform_get_symbol, true),
 };
 
 long hc_platform_op(unsigned long arg)

@@ -180,17 +180,19 @@ static long machphys_mapping(void *arg)
     return guest_copy_to(arg, &m, sizeof(m));
 }
 
-// Where the machine-to-physical map is, for whoever maps it elsewhere, in pieces of 2 MiB.
+// Where the machine-to-physical map is, for whoever maps it elsewhere (as DOMID_XEN's), in pieces
+// of 2 MiB. Tools map all pieces in one go, so a gap is told as the piece before it.
 static long machphys_mfn_list(void *arg)
 {
     struct xen_machphys_mfn_list l;
     unsigned long pieces = DIV_ROUND_UP(max_mfn * sizeof(uint64_t), 2 * MiB), n;
+    xen_pfn_t pfn = 0;
 
     if (guest_copy_from(&l, arg, sizeof(l)))
         return -EFAULT;
     for (n = 0; n < pieces && n < l.max_extents; n++) {
-        mfn_t mfn = arch_m2p_frame(n);
-        xen_pfn_t pfn = mfn_eq(mfn, INVALID_MFN) ? 0 : mfn.v;
+        mfn_t mfn = m2p_share(n);
+        pfn = mfn_eq(mfn, INVALID_MFN) ? pfn : mfn.v;
         if (guest_handle_to(l.extent_start, n, &pfn, 1))
             return -EFAULT;
     }

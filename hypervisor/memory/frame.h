@@ -111,6 +111,9 @@ static inline uint64_t *m2p_entry(mfn_t m)
     return (uint64_t *)M2P_VIRT + m.v;
 }
 #define M2P_INVALID (~0ul)
+// The first of the 512 frames that hold the map for mfns [n * 2^18, (n + 1) * 2^18), from now on
+// dom_xen's, read-only; INVALID_MFN: there is none, or they do not follow one another.
+mfn_t m2p_share(unsigned long n);
 
 // ---- allocation (memory/buddy.c, memory/domain_pages.c) --------------------------------------
 enum alloc_flags {

@@ -5,6 +5,7 @@
 
 #include "core/cmdline.h"
 #include "core/console.h"
+#include "core/domain.h"
 #include "core/spinlock.h"
 #include "lib/bug.h"
 #include "lib/string.h"
@@ -15,8 +16,11 @@
 
 #define CHUNK_PAGES (2 * MiB >> PAGE_SHIFT)
 enum {
-    CHUNK_WORTHWHILE = 448, // pages of a 2 MiB chunk that must be in use to take it whole
-    PAGE_TABLES_MAX = 9,    // for one section's tables
+    // Pages of a 2 MiB chunk of the frame table that must be in use to take it whole; the M2P,
+    // whose
+    // one chunk can be shared, always takes it.
+    CHUNK_WORTHWHILE = 448,
+    PAGE_TABLES_MAX = 9, // for one section's tables
     MAX_EXTENTS = 128,
 };
 
@@ -125,12 +129,13 @@ static bool extent_take(uint64_t n, uint64_t *out)
 
 // ---- online ------------------------------------------------------------------------------------
 
-// Map memory for the page-rounded part of table [va, va + bytes) that lies in one 2 MiB chunk.
-static bool back_chunk(unsigned long va, unsigned long pages)
+// Map memory for the page-rounded part of table [va, va + bytes) that lies in one 2 MiB chunk: a
+// chunk from `worthwhile` pages on.
+static bool back_chunk(unsigned long va, unsigned long pages, unsigned long worthwhile)
 {
     uint64_t mfn;
 
-    if (pages >= CHUNK_WORTHWHILE && extent_take(CHUNK_PAGES, &mfn)) {
+    if (pages >= worthwhile && extent_take(CHUNK_PAGES, &mfn)) {
         unsigned long start = ROUND_DOWN(va, 2 * MiB);
         if (arch_map_memory_tables(start, MFN(mfn), CHUNK_PAGES))
             return false;
@@ -142,11 +147,11 @@ static bool back_chunk(unsigned long va, unsigned long pages)
     return true;
 }
 
-static bool back_table(unsigned long from, unsigned long to)
+static bool back_table(unsigned long from, unsigned long to, unsigned long worthwhile)
 {
     for (unsigned long va = from & PAGE_MASK; va < to;) {
         unsigned long end = MIN(ROUND_DOWN(va, 2 * MiB) + 2 * MiB, ROUND_UP(to, PAGE_SIZE));
-        if (!back_chunk(va, (end - va) >> PAGE_SHIFT))
+        if (!back_chunk(va, (end - va) >> PAGE_SHIFT, worthwhile))
             return false;
         va = end;
     }
@@ -207,14 +212,18 @@ static bool online_locked(unsigned long s)
     }
     struct frame *table = mfn_to_frame(MFN(first));
     uint64_t *m2p = m2p_entry(MFN(first));
-    if (!back_table((unsigned long)table, (unsigned long)(table + (end - first))) ||
-        !back_table((unsigned long)m2p, (unsigned long)(m2p + (end - first)))) {
+    if (!back_table((unsigned long)table, (unsigned long)(table + (end - first)),
+                    CHUNK_WORTHWHILE) ||
+        !back_table((unsigned long)m2p, (unsigned long)(m2p + (end - first)), 1)) {
         printk(LOG_WARN "memory at %#lx is too small for its own tables: unused\n",
                first << PAGE_SHIFT);
         return false;
     }
     fill_words(table, 0, (end - first) * sizeof(*table));
     fill_words(m2p, M2P_INVALID, (end - first) * sizeof(*m2p));
+    // Tools map whole pieces, so one that is a chunk has nothing else in it.
+    if (!mfn_eq(arch_m2p_frame(s), INVALID_MFN))
+        fill_words(m2p_entry(MFN(s << SECTION_SHIFT)), M2P_INVALID, 2 * MiB);
     mark_holes(first, end);
     sections[s].first = first & (SECTION_FRAMES - 1);
     __atomic_store_n(&sections[s].count, end - first, __ATOMIC_RELEASE);
@@ -268,6 +277,22 @@ bool sections_online_next(unsigned int bits)
     return ok;
 }
 
+mfn_t m2p_share(unsigned long n)
+{
+    if (n >= section_count || !READ_ONCE(sections[n].count))
+        return INVALID_MFN;
+    mfn_t first = arch_m2p_frame(n);
+    if (mfn_eq(first, INVALID_MFN))
+        return first;
+    spin_lock(&section_lock);
+    // All of them or none.
+    if (mfn_to_frame(first)->owner != DOMID_XEN)
+        for (unsigned long i = 0; i < CHUNK_PAGES; i++)
+            frame_share(mfn_to_frame(MFN(first.v + i)), dom_xen, false);
+    spin_unlock(&section_lock);
+    return first;
+}
+
 void boot_release(paddr_t start, uint64_t size)
 {
     uint64_t first = PFN_UP(start.v), end = PFN_DOWN(start.v + size);
@@ -310,8 +335,8 @@ void __init memory_init_late(void)
             continue;
         extents_collect(first, end);
         uint64_t pages = extents_pages();
-        uint64_t tables = PFN_UP((end - first) * sizeof(struct frame)) +
-                          PFN_UP((end - first) * sizeof(uint64_t)) + PAGE_TABLES_MAX + 64;
+        uint64_t tables =
+            PFN_UP((end - first) * sizeof(struct frame)) + CHUNK_PAGES + PAGE_TABLES_MAX + 64;
         if (pages <= tables)
             continue;
         offline_estimate[s] = pages - tables;

@@ -16,6 +16,7 @@
 #include "x86/cpu/xstate.h"
 #include "x86/pv/cpu_policy.h"
 #include "x86/pv/pv.h"
+#include "x86/vcpu_state.h"
 
 #define PFINFO_MAX      1024 // public header: more than this in one call is refused
 #define PCI_DEVICES_MAX 256u // in one call
@@ -149,8 +150,22 @@ long arch_domctl(struct domain *d, struct xen_domctl *op, bool *copy_back)
     case XEN_DOMCTL_set_cpu_policy:
         *copy_back = true;
         return cpu_policy_set(d, &op->u.cpu_policy);
+    case XEN_DOMCTL_gethvmcontext:
+    case XEN_DOMCTL_sethvmcontext:
+    case XEN_DOMCTL_gethvmcontext_partial:
+    case XEN_DOMCTL_soft_reset:
+        return -EINVAL; // for fully virtualised domains
+    case XEN_DOMCTL_debug_op:
+    case XEN_DOMCTL_get_paging_mempool_size:
+    case XEN_DOMCTL_set_paging_mempool_size:
+    case XEN_DOMCTL_vmtrace_op:
+        return -EOPNOTSUPP; // the same
+    case XEN_DOMCTL_psr_cmt_op:
+    case XEN_DOMCTL_psr_alloc:
+        return -ENODEV;
     default:
-        return -ENOSYS;
+        *copy_back = true;
+        return vcpu_state_domctl(d, op);
     }
 }
 
@@ -186,6 +201,15 @@ long arch_sysctl(struct xen_sysctl *op, bool *copy_back)
         return cpu_policy_featureset(&op->u.cpu_featureset);
     case XEN_SYSCTL_get_cpu_policy:
         return cpu_policy_sysctl(&op->u.cpu_policy);
+    case XEN_SYSCTL_get_pmstat: // idle CPUs halt, and their clock is the firmware's
+    case XEN_SYSCTL_pm_op:
+    case XEN_SYSCTL_psr_cmt_op:
+    case XEN_SYSCTL_psr_alloc:
+        return -ENODEV;
+    case XEN_SYSCTL_cpu_hotplug:
+    case XEN_SYSCTL_page_offline_op:
+    case XEN_SYSCTL_livepatch_op:
+        return -EOPNOTSUPP;
     default:
         *copy_back = false;
         return -ENOSYS;
@@ -303,6 +327,16 @@ long arch_platform_op(struct xen_platform_op *op, bool *copy_back)
     case XENPF_get_cpu_version:
         *copy_back = true;
         return platform_get_cpu_version(op);
+    case XENPF_change_freq:
+    case XENPF_set_processor_pminfo:
+    case XENPF_resource_op:
+        return -ENODEV;
+    case XENPF_cpu_online:
+    case XENPF_cpu_offline:
+    case XENPF_cpu_hotadd:
+    case XENPF_mem_hotadd:
+    case XENPF_core_parking:
+        return -EOPNOTSUPP;
     default:
         return -ENOSYS;
     }

@@ -21,7 +21,9 @@ struct boot_range machine_map[BOOT_MAX_RANGES];
 unsigned int machine_map_count;
 unsigned long max_mfn;
 
-static struct domain dom;
+static struct domain dom, shared_by_all = {.id = DOMID_XEN};
+struct domain *dom_xen = &shared_by_all;
+static mfn_t m2p_chunk[8]; /* by section; 0: single pages */
 static unsigned int stock, flushes;
 static uint32_t stamp = 1;
 
@@ -43,7 +45,16 @@ void printk(const char *fmt, ...) {}
 
 int arch_map_memory_tables(unsigned long va, mfn_t mfn, unsigned long n)
 {
+    unsigned long piece = (va - M2P_VIRT) / (2 * MiB);
+
+    if (va >= M2P_VIRT && piece < ARRAY_SIZE(m2p_chunk) && n == 2 * MiB >> PAGE_SHIFT)
+        m2p_chunk[piece] = mfn;
     return 0; /* all of it is mapped */
+}
+
+mfn_t arch_m2p_frame(unsigned long n)
+{
+    return n < ARRAY_SIZE(m2p_chunk) && m2p_chunk[n].v ? m2p_chunk[n] : INVALID_MFN;
 }
 
 void arch_paging_stock_add(mfn_t mfn)
@@ -332,6 +343,26 @@ static void sharing(void **state)
     assert_int_equal(dom.shared_frames, 0);
 }
 
+static void sharing_the_m2p(void **state)
+{
+    mfn_t first = m2p_share(0);
+
+    assert_int_equal(first.v % 512, 0);
+    for (unsigned int i = 0; i < 512; i++) {
+        struct frame *f = mfn_to_frame(MFN(first.v + i));
+        assert_true(frame_get(frame_to_mfn(f), dom_xen));
+        assert_false(frame_get_type_simple(f, FRAME_TYPE_WRITABLE));
+        frame_put(f);
+    }
+    assert_int_equal(dom_xen->shared_frames, 512);
+    assert_true(mfn_eq(m2p_share(0), first)); /* once is enough */
+    assert_int_equal(dom_xen->shared_frames, 512);
+    /* Nothing but the map in it, also behind the end of the section's memory. */
+    assert_int_equal(*m2p_entry(MFN(200 * MIB)), M2P_INVALID);
+    assert_true(mfn_eq(m2p_share(2), INVALID_MFN)); /* no memory there */
+    assert_true(mfn_eq(m2p_share(1ul << 40), INVALID_MFN));
+}
+
 static void limits_and_claims(void **state)
 {
     struct domain rich = {.id = 8, .refs = 1, .max_pages = ~0ul};
@@ -406,15 +437,11 @@ static void boot_memory_comes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_once),
-        cmocka_unit_test(address_limits),
-        cmocka_unit_test(at_random),
-        cmocka_unit_test(scrubbed_and_flushed),
-        cmocka_unit_test(references),
-        cmocka_unit_test(sharing),
-        cmocka_unit_test(limits_and_claims),
-        cmocka_unit_test(heap_at_random),
-        cmocka_unit_test(boot_memory_comes_back),
+        cmocka_unit_test(everything_once), cmocka_unit_test(address_limits),
+        cmocka_unit_test(at_random),       cmocka_unit_test(scrubbed_and_flushed),
+        cmocka_unit_test(references),      cmocka_unit_test(sharing),
+        cmocka_unit_test(sharing_the_m2p), cmocka_unit_test(limits_and_claims),
+        cmocka_unit_test(heap_at_random),  cmocka_unit_test(boot_memory_comes_back),
     };
     return cmocka_run_group_tests_name("memory", tests, machine_up, NULL);
 }

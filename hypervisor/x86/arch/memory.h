@@ -22,5 +22,6 @@ uint32_t arch_tlb_stamp(void);
 // Flush every CPU that has not flushed since the stamp. Interrupts on.
 void arch_tlb_flush_since(uint32_t stamp);
 
-// The frame that holds the 2 MiB of M2P for mfns [n * 2^18, (n+1) * 2^18); INVALID_MFN: none yet.
+// The first of the frames in a row that hold the 2 MiB of M2P for mfns [n * 2^18, (n+1) * 2^18);
+// INVALID_MFN: none yet, or not in a row.
 mfn_t arch_m2p_frame(unsigned long n);

@@ -13,6 +13,7 @@
 #define MXCSR_DEFAULT 0x1f80
 #define MXCSR_VALID   0xffff
 #define XSTATE_BV     (LEGACY_BYTES / 8) // index of the header's first word
+#define HEADER_WORDS  8
 #define FCW_DEFAULT   0x37f
 
 #define XCR0_FP  (1ull << 0)
@@ -119,11 +120,18 @@ static void xstate_clear(const struct vcpu *v, uint64_t components)
         write_cr0(read_cr0() | CR0_TS);
 }
 
+static bool xcr0_valid(uint64_t xcr0)
+{
+    if (!cpu_features.xsave || !(xcr0 & XCR0_FP) || (xcr0 & ~cpu_features.xcr0_mask))
+        return false;
+    if ((xcr0 & XCR0_AVX) && !(xcr0 & XCR0_SSE))
+        return false;
+    return !(xcr0 & XCR0_AVX512) || ((xcr0 & XCR0_AVX) && (xcr0 & XCR0_AVX512) == XCR0_AVX512);
+}
+
 int xstate_set_xcr0(struct vcpu *v, uint64_t xcr0)
 {
-    if (!cpu_features.xsave || !(xcr0 & XCR0_FP) || (xcr0 & ~cpu_features.xcr0_mask) ||
-        ((xcr0 & XCR0_AVX) && !(xcr0 & XCR0_SSE)) ||
-        ((xcr0 & XCR0_AVX512) && (!(xcr0 & XCR0_AVX) || (xcr0 & XCR0_AVX512) != XCR0_AVX512)))
+    if (!xcr0_valid(xcr0))
         return -EINVAL;
     unsigned long flags = irq_save();
     uint64_t fresh = xcr0 & ~v->arch.xcr0;
@@ -151,4 +159,37 @@ void xstate_set_legacy(struct vcpu *v, const void *fxsave)
 void xstate_get_legacy(const struct vcpu *v, void *fxsave)
 {
     memcpy(fxsave, v->arch.xsave, LEGACY_BYTES);
+}
+
+size_t xstate_image_size(void)
+{
+    return cpu_features.xsave ? cpu_features.xstate_size : 0;
+}
+
+uint64_t xstate_mask(void)
+{
+    return cpu_features.xcr0_mask;
+}
+
+int xstate_set_image(struct vcpu *v, uint64_t xcr0, const void *image, size_t size)
+{
+    const uint64_t *words = image;
+    uint32_t mxcsr;
+
+    if (!xcr0_valid(xcr0) || size < LEGACY_BYTES + HEADER_WORDS * sizeof(*words) ||
+        size > xstate_image_size())
+        return -EINVAL;
+    // Only the standard format: of the header, all but the list of components is zero.
+    if (words[XSTATE_BV] & ~(xcr0 | XCR0_MIN))
+        return -EINVAL;
+    for (unsigned int i = 1; i < HEADER_WORDS; i++)
+        if (words[XSTATE_BV + i])
+            return -EINVAL;
+    memcpy(&mxcsr, (const char *)image + MXCSR_OFFSET, sizeof(mxcsr));
+    if (mxcsr & ~MXCSR_VALID)
+        return -EINVAL;
+    xstate_reset(v);
+    memcpy(v->arch.xsave, image, size);
+    v->arch.xcr0 = xcr0 | XCR0_MIN;
+    return 0;
 }

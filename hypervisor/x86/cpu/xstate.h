@@ -15,5 +15,13 @@ int __must_check xstate_set_xcr0(struct vcpu *v, uint64_t xcr0);
 void xstate_set_legacy(struct vcpu *v, const void *fxsave);
 void xstate_get_legacy(const struct vcpu *v, void *fxsave);
 
+// The XSAVE area in its standard format, for a vCPU that is not running: its bytes (0: the CPU has
+// no XSAVE) and the components it may hold.
+size_t xstate_image_size(void);
+uint64_t xstate_mask(void);
+// Take over an area from outside, `size` of its first bytes and the rest clean, and its XCR0: 0 or
+// -EINVAL, with nothing changed.
+int __must_check xstate_set_image(struct vcpu *v, uint64_t xcr0, const void *image, size_t size);
+
 // Back to the state after reset, for a vCPU that is not running.
 void xstate_reset(struct vcpu *v);

@@ -364,5 +364,8 @@ void paging_seal(void)
 
 mfn_t arch_m2p_frame(unsigned long n)
 {
-    return paging_mfn_of(M2P_VIRT + n * (2 * MiB));
+    unsigned long va = M2P_VIRT + n * (2 * MiB);
+    mfn_t first = paging_mfn_of(va), last = paging_mfn_of(va + 2 * MiB - PAGE_SIZE);
+
+    return last.v - first.v == (2 * MiB >> PAGE_SHIFT) - 1 ? first : INVALID_MFN;
 }
