@@ -68,7 +68,8 @@ static void test_everything(void **unused)
                           "memory = 0x100\nmaxmem = \"512\"\nvcpus = 2\nmaxvcpus = 4\n"
                           "cpus = [ \"0-1\", 3 ]\ncpu_weight = 1024\ncap = 50\n"
                           "uuid = \"01234567-89AB-cdef-0123-456789abcdef\"\ntsc_mode='native'\n"
-                          "on_poweroff = 'preserve'\non_reboot='destroy'\non_crash='restart'\n",
+                          "on_poweroff = 'preserve'\non_reboot='destroy'\non_crash='restart'\n"
+                          "on_watchdog='coredump-restart'\nminmem=128\ncpus_soft='1-2'\n",
                           &c),
                      0);
     assert_string_equal(c->name, "web");
@@ -86,6 +87,10 @@ static void test_everything(void **unused)
     assert_int_equal(c->on_poweroff, SERAI_ACTION_PRESERVE);
     assert_int_equal(c->on_reboot, SERAI_ACTION_DESTROY);
     assert_int_equal(c->on_crash, SERAI_ACTION_RESTART);
+    assert_int_equal(c->on_watchdog, SERAI_ACTION_COREDUMP_RESTART);
+    assert_int_equal(c->minmem_mb, 128);
+    assert_false(c->memory_pinned);
+    assert_true(c->cpus_soft_count == 1 && serai_cpumap_has(&c->cpus_soft[0], 2));
     serai_config_free(c);
 }
 
@@ -101,6 +106,8 @@ static void test_defaults(void **unused)
     assert_int_equal(c->on_poweroff, SERAI_ACTION_DESTROY);
     assert_int_equal(c->on_reboot, SERAI_ACTION_RESTART);
     assert_int_equal(c->on_crash, SERAI_ACTION_DESTROY);
+    assert_int_equal(c->on_watchdog, SERAI_ACTION_DESTROY);
+    assert_int_equal(c->minmem_mb, 0);
     serai_config_free(c);
 }
 
@@ -112,6 +119,9 @@ static void test_mistakes(void **unused)
     refuse(BASE "vcpus = 'two'\n", ":4:9: vcpus: expected a number, got the string \"two\"");
     refuse(BASE "vcpus = 0\n", "out of range");
     refuse(BASE "extra = 3\n", ":4:9: extra: expected a string, got a number");
+    refuse(BASE "minmem = 65\n", "minmem: more than memory");
+    refuse(BASE "memory_pinned = 1\n", "unknown key");
+    refuse(BASE "cpus_soft = 'x'\n", "cpus_soft: ");
     refuse(BASE "maxmem = 32\n", "maxmem: less than memory");
     refuse(BASE "vcpus = 2\nmaxvcpus = 1\n", "maxvcpus: less than vcpus");
     refuse(BASE "on_crash = 'restrat'\n", "did you mean \"restart\"");
@@ -190,14 +200,17 @@ static void test_record_round_trip(void **unused)
 
     assert_int_equal(load(BASE "extra = 'a \"quoted\\\\ word'\ncpus=['0','1-3,^2']\nvcpus=2\n"
                                "cap=10\nmaxmem=128\non_crash='rename-restart'\n"
+                               "on_watchdog='coredump-destroy'\nminmem=32\ncpus_soft=['2','3']\n"
                                "disk=['/a,,xvda', 'vdev=hdc,cdrom,target=/b,c=\"d\"']\n"
                                "vif=['bridge=br0,mac=00:16:3e:00:00:01', '']\n",
                           &c),
                      0);
+    c->memory_pinned = true;
     config_write(c, &first);
     assert_int_equal(config_parse_text(s, "record", first.data, first.len, &r, &err), 0);
     config_write(r.config, &second);
     assert_string_equal(first.data, second.data);
+    assert_true(r.config->memory_pinned);
     assert_int_equal(r.config->nr_disks, 2);
     assert_string_equal(r.config->disks[1].target, "/b,c=\"d\"");
     assert_int_equal(r.config->nr_vifs, 2);

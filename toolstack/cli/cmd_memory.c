@@ -36,14 +36,16 @@ int cmd_mem(struct cli *cli, int argc, char **argv)
     uint64_t kib;
     if (argc != 3)
         return cli_usage(cli, "give a guest's name and a size");
-    if (!memory_size(cli, argv[2], &kib))
+    bool most = !strcmp(cli->command->name, "mem-max");
+    bool automatic = !most && !strcmp(argv[2], "auto");
+    if (!automatic && !memory_size(cli, argv[2], &kib))
         return CLI_USAGE;
     int code = cli_find(cli, argv[1], &d);
     if (code != CLI_OK)
         return code;
-    int ret = !strcmp(cli->command->name, "mem-max")
-                  ? serai_domain_set_max(cli->s, d.id, kib, &err)
-                  : serai_domain_set_target(cli->s, d.id, kib, &err);
+    int ret = automatic ? serai_domain_set_automatic(cli->s, d.id, &err)
+              : most    ? serai_domain_set_max(cli->s, d.id, kib, &err)
+                        : serai_domain_set_target(cli->s, d.id, kib, &err);
     return ret ? cli_fail(&err) : CLI_OK;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // How much memory and how many virtual CPUs a running guest has: it is told through xenstore, and
 // its drivers follow.
+#include "balancer.h"
 #include "state.h"
 #include "store.h"
 
@@ -38,14 +39,51 @@ static int note_memory(struct serai_config *c, void *arg)
     uint64_t max = c->maxmem_mb ? c->maxmem_mb : c->memory_mb;
     c->memory_mb = (*kib + KIB_PER_MB - 1) / KIB_PER_MB;
     c->maxmem_mb = max > c->memory_mb ? max : c->memory_mb;
+    c->memory_pinned = c->minmem_mb != 0;
     return 0;
+}
+
+static int note_automatic(struct serai_config *c, void *arg)
+{
+    (void)arg;
+    c->memory_pinned = false;
+    return 0;
+}
+
+int balloon_apply(struct serai *s, uint32_t id, uint64_t kib, struct serai_error *err)
+{
+    char text[24];
+    // Growing: the limit first, or the guest is refused; shrinking: it must not grow back.
+    int ret = id ? balloon_limit(s, id, kib + LIMIT_SLACK_KIB, err) : 0;
+    if (ret)
+        return ret;
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)kib);
+    ret = store_write(s, text, "/local/domain/%u/memory/target", id);
+    return ret ? err_sys(err, ret, "cannot write memory/target of domain %u", id) : 0;
+}
+
+int balloon_target(struct serai *s, uint32_t id, uint64_t *kib, struct serai_error *err)
+{
+    return balloon_number(s, id, "target", kib, err);
+}
+
+int serai_domain_set_automatic(struct serai *s, uint32_t id, struct serai_error *err)
+{
+    struct serai_config *c;
+    int ret = serai_domain_config(s, id, &c, err);
+    if (ret)
+        return ret;
+    bool range = c->minmem_mb;
+    serai_config_free(c);
+    if (!range)
+        return err_set(err, -EINVAL, "domain %u was made without minmem: it has no range", id);
+    return state_change(s, id, note_automatic, NULL, err);
 }
 
 int serai_domain_set_target(struct serai *s, uint32_t id, uint64_t kib, struct serai_error *err)
 {
     struct serai_domain d;
     uint64_t most = UINT64_MAX;
-    char text[24];
     int ret = serai_domain_get(s, id, &d, err);
     if (!ret)
         ret = store_connect(s, err);
@@ -58,16 +96,10 @@ int serai_domain_set_target(struct serai *s, uint32_t id, uint64_t kib, struct s
     if (kib > most)
         return err_set(err, -EINVAL, "domain %u was made for at most %llu MB", id,
                        (unsigned long long)(most / KIB_PER_MB));
-    // Growing: the limit first, or the guest is refused; shrinking: it must not grow back.
+    // The note first: from then on nobody shares this guest's memory out.
     if (id)
-        ret = balloon_limit(s, id, kib + LIMIT_SLACK_KIB, err);
-    if (ret)
-        return ret;
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)kib);
-    ret = store_write(s, text, "/local/domain/%u/memory/target", id);
-    if (ret)
-        return err_sys(err, ret, "cannot write memory/target of domain %u", id);
-    return id ? state_change(s, id, note_memory, &kib, err) : 0;
+        ret = state_change(s, id, note_memory, &kib, err);
+    return ret ? ret : balloon_apply(s, id, kib, err);
 }
 
 // How far from the target: a driver leaves less than this undone.

@@ -57,6 +57,7 @@ void serai_config_free(struct serai_config *c)
     free(c->ramdisk);
     free(c->cmdline);
     free(c->cpus);
+    free(c->cpus_soft);
     for (size_t i = 0; i < c->nr_disks; i++)
         serai_disk_clear(&c->disks[i]);
     free(c->disks);
@@ -154,22 +155,23 @@ static int config_cpumap(const struct cfg *cfg, const struct cfg_entry *e,
     return 0;
 }
 
-static int config_cpus(const struct cfg *cfg, struct serai_config *c, struct cfg_error *err)
+static int config_cpus(const struct cfg *cfg, const char *key, struct serai_cpumap **out,
+                       size_t *out_count, struct cfg_error *err)
 {
-    const struct cfg_entry *e = cfg_find(cfg, "cpus");
+    const struct cfg_entry *e = cfg_find(cfg, key);
     if (!e)
         return 0;
     bool list = e->value.type == CFG_LIST;
     size_t count = list ? e->value.count : 1;
     if (!count)
         return 0;
-    c->cpus = calloc(count, sizeof(*c->cpus));
-    if (!c->cpus)
+    *out = calloc(count, sizeof(**out));
+    if (!*out)
         return -ENOMEM;
-    c->cpus_count = count;
+    *out_count = count;
     for (size_t i = 0; i < count; i++) {
         const struct cfg_value *v = list ? &e->value.items[i] : &e->value;
-        int ret = config_cpumap(cfg, e, v, &c->cpus[i], err);
+        int ret = config_cpumap(cfg, e, v, &(*out)[i], err);
         if (ret)
             return ret;
     }
@@ -221,6 +223,7 @@ static int config_numbers(const struct cfg *cfg, struct serai_config *c, struct 
         {"memory", 1, CONFIG_MEMORY_MAX_MB, 0},     {"maxmem", 1, CONFIG_MEMORY_MAX_MB, 0},
         {"vcpus", 1, CONFIG_VCPUS_MAX, 1},          {"maxvcpus", 1, CONFIG_VCPUS_MAX, 0},
         {"cpu_weight", 1, 65535, SERAI_SCHED_KEEP}, {"cap", 0, 65534, SERAI_SCHED_KEEP},
+        {"minmem", 1, CONFIG_MEMORY_MAX_MB, 0},     {"memory_pinned", 0, 1, 0},
     };
     for (size_t i = 0; i < sizeof(n) / sizeof(n[0]); i++) {
         int ret = cfg_get_number(cfg, n[i].key, n[i].min, n[i].max, &n[i].value, err);
@@ -233,6 +236,13 @@ static int config_numbers(const struct cfg *cfg, struct serai_config *c, struct 
     c->maxvcpus = (unsigned)n[3].value;
     c->cpu_weight = (int)n[4].value;
     c->cap = (int)n[5].value;
+    c->minmem_mb = (uint64_t)n[6].value;
+    c->memory_pinned = n[7].value;
+    if (c->minmem_mb > c->memory_mb && !c->memory_pinned) {
+        const struct cfg_entry *e = cfg_find(cfg, "minmem");
+        return cfg_fail(cfg, e, &e->value, err, "minmem: more than memory (%llu)",
+                        (unsigned long long)c->memory_mb);
+    }
     if (c->maxmem_mb && c->maxmem_mb < c->memory_mb) {
         const struct cfg_entry *e = cfg_find(cfg, "maxmem");
         return cfg_fail(cfg, e, &e->value, err, "maxmem: less than memory (%llu)",
@@ -356,7 +366,9 @@ static int config_from_cfg(struct serai *s, const struct cfg *cfg, struct serai_
     if (!ret)
         ret = config_numbers(cfg, c, err);
     if (!ret)
-        ret = config_cpus(cfg, c, err);
+        ret = config_cpus(cfg, "cpus", &c->cpus, &c->cpus_count, err);
+    if (!ret)
+        ret = config_cpus(cfg, "cpus_soft", &c->cpus_soft, &c->cpus_soft_count, err);
     if (!ret)
         ret = config_actions(cfg, c, err);
     if (!ret)
@@ -399,6 +411,8 @@ int config_validate(const struct serai_config *c, struct serai_error *err)
         return err_set(err, -EINVAL, "memory: missing or out of range (in megabytes)");
     if (c->maxmem_mb && (c->maxmem_mb < c->memory_mb || c->maxmem_mb > CONFIG_MEMORY_MAX_MB))
         return err_set(err, -EINVAL, "maxmem: less than memory, or out of range");
+    if (c->minmem_mb > c->memory_mb && !c->memory_pinned)
+        return err_set(err, -EINVAL, "minmem: more than memory");
     if (!c->vcpus || c->vcpus > CONFIG_VCPUS_MAX)
         return err_set(err, -EINVAL, "vcpus: out of range (1 to %d)", CONFIG_VCPUS_MAX);
     if (c->maxvcpus && (c->maxvcpus < c->vcpus || c->maxvcpus > CONFIG_VCPUS_MAX))
@@ -508,6 +522,21 @@ static void config_write_item(struct buf *out, const char *key, size_t i, size_t
     free(text);
 }
 
+static void config_write_cpus(struct buf *out, const char *key, const struct serai_cpumap *maps,
+                              size_t count)
+{
+    char text[SERAI_CPUS_MAX * 2];
+    for (size_t i = 0; i < count; i++) {
+        serai_cpumap_format(&maps[i], 0, text, sizeof(text));
+        if (count == 1)
+            config_write_line(out, key, text);
+        else if (!i)
+            buf_printf(out, "%s = [ \"%s\"", key, text);
+        else
+            buf_printf(out, ", \"%s\"%s", text, i + 1 == count ? " ]\n" : "");
+    }
+}
+
 void config_write(const struct serai_config *c, struct buf *out)
 {
     char text[SERAI_CPUS_MAX * 2];
@@ -520,20 +549,17 @@ void config_write(const struct serai_config *c, struct buf *out)
     buf_printf(out, "memory = %llu\nvcpus = %u\n", (unsigned long long)c->memory_mb, c->vcpus);
     if (c->maxmem_mb)
         buf_printf(out, "maxmem = %llu\n", (unsigned long long)c->maxmem_mb);
+    if (c->minmem_mb)
+        buf_printf(out, "minmem = %llu\nmemory_pinned = %d\n", (unsigned long long)c->minmem_mb,
+                   c->memory_pinned);
     if (c->maxvcpus)
         buf_printf(out, "maxvcpus = %u\n", c->maxvcpus);
     if (c->cpu_weight != SERAI_SCHED_KEEP)
         buf_printf(out, "cpu_weight = %d\n", c->cpu_weight);
     if (c->cap != SERAI_SCHED_KEEP)
         buf_printf(out, "cap = %d\n", c->cap);
-    for (size_t i = 0; i < c->cpus_count; i++) {
-        serai_cpumap_format(&c->cpus[i], 0, text, sizeof(text));
-        if (c->cpus_count == 1)
-            config_write_line(out, "cpus", text);
-        else
-            buf_printf(out, "%s\"%s\"%s", i ? ", " : "cpus = [ ", text,
-                       i + 1 == c->cpus_count ? " ]\n" : "");
-    }
+    config_write_cpus(out, "cpus", c->cpus, c->cpus_count);
+    config_write_cpus(out, "cpus_soft", c->cpus_soft, c->cpus_soft_count);
     for (size_t i = 0; i < c->nr_disks; i++)
         config_write_item(out, "disk", i, c->nr_disks, serai_disk_text(&c->disks[i]));
     for (size_t i = 0; i < c->nr_vifs; i++)

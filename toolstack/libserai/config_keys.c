@@ -17,9 +17,11 @@ const struct cfg_key config_keys[] = {
     {"extra", S, false},
     {"memory", N | S, false},
     {"maxmem", N | S, false},
+    {"minmem", N | S, false},
     {"vcpus", N | S, false},
     {"maxvcpus", N | S, false},
     {"cpus", N | S | L, false},
+    {"cpus_soft", N | S | L, false},
     {"cpu_weight", N | S, false},
     {"cap", N | S, false},
     {"tsc_mode", S, false},
@@ -50,7 +52,6 @@ const struct cfg_key config_keys[] = {
     {"budget", N | S, true},
     {"channel", L, true},
     {"cpuid", S | L, true},
-    {"cpus_soft", N | S | L, true},
     {"device_model_args", L, true},
     {"device_model_args_hvm", L, true},
     {"device_model_args_pv", L, true},
@@ -170,10 +171,11 @@ const struct cfg_key config_keys[] = {
     {"xen_platform_pci", N | S, true},
     {"xend_suspend_evtchn_compat", N | S, true},
 
-    // Of records alone: where the domain's console is.
+    // Of records alone: memory that somebody has set, where the domain's console is.
+    {"memory_pinned", N, false},
     {"console_mfn", N, false},
     {"console_port", N, false},
 };
 
 const size_t config_keys_all = sizeof(config_keys) / sizeof(config_keys[0]);
-const size_t config_keys_user = sizeof(config_keys) / sizeof(config_keys[0]) - 2;
+const size_t config_keys_user = sizeof(config_keys) / sizeof(config_keys[0]) - 3;

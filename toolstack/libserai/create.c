@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Making a domain: check everything that can be checked without one, reserve the name, make
 // it, fill it, record it. Whatever fails, what was made is destroyed again.
+#include "balancer.h"
 #include "build_pv.h"
 #include "devices.h"
 #include "state.h"
@@ -24,6 +25,7 @@ struct create {
     const struct serai_create *how;
     bool store; // a xenstore is served
     uint32_t console_port, store_port;
+    int room_fd; // holds the memory that others gave, until it is claimed; -1: nothing
 };
 
 static unsigned create_max_vcpus(const struct serai_config *c)
@@ -80,11 +82,11 @@ static int create_domain(struct create *m, struct serai_error *err)
         return ret;
     if (!host.pv)
         return err_set(err, -EOPNOTSUPP, "this hypervisor does not run PV guests");
-    uint64_t need = m->config.memory_mb * PAGES_PER_MB;
-    if (need > host.free_pages)
-        return err_set(err, -ENOMEM, "memory: %llu MB wanted, but only %llu MB are free",
-                       (unsigned long long)m->config.memory_mb,
-                       (unsigned long long)(host.free_pages / PAGES_PER_MB));
+    // Other guests may have to give some first.
+    ret = balancer_make_room(m->s, &host, m->config.uuid, m->config.memory_mb << 10, &m->room_fd,
+                             err);
+    if (ret)
+        return ret;
 
     struct xen_domctl op = {.cmd = XEN_DOMCTL_createdomain};
     struct xen_domctl_createdomain *cd = &op.u.createdomain;
@@ -99,6 +101,12 @@ static int create_domain(struct create *m, struct serai_error *err)
         return err_sys(err, ret, "the hypervisor refuses to make a domain");
     m->id = op.domain;
     return 0;
+}
+
+static void create_room_end(struct create *m)
+{
+    balancer_room_end(m->s, m->config.uuid, m->room_fd);
+    m->room_fd = -1;
 }
 
 static int create_limits(struct create *m, struct serai_error *err)
@@ -123,6 +131,7 @@ static int create_limits(struct create *m, struct serai_error *err)
     if (claimed < 0 && claimed != -ENOSYS)
         return err_sys(err, (int)claimed, "memory: %llu MB cannot be claimed",
                        (unsigned long long)c->memory_mb);
+    create_room_end(m);
 
     if (c->tsc == SERAI_TSC_DEFAULT)
         return 0;
@@ -132,14 +141,30 @@ static int create_limits(struct create *m, struct serai_error *err)
     return ret < 0 ? err_sys(err, ret, "tsc_mode: refused by the hypervisor") : 0;
 }
 
-static int create_pin(struct create *m, unsigned vcpu, const struct serai_cpumap *map,
-                      struct serai_error *err)
+// One map is for all vCPUs; of several, those without one stay free.
+static const struct serai_cpumap *create_map(const struct serai_cpumap *maps, size_t count,
+                                             unsigned vcpu)
 {
+    if (count == 1)
+        return maps;
+    return vcpu < count ? &maps[vcpu] : NULL;
+}
+
+static int create_pin(struct create *m, unsigned vcpu, struct serai_error *err)
+{
+    const struct serai_config *c = &m->config;
+    const struct serai_cpumap *hard = create_map(c->cpus, c->cpus_count, vcpu);
+    const struct serai_cpumap *soft = create_map(c->cpus_soft, c->cpus_soft_count, vcpu);
     char text[128];
-    int ret = serai_vcpu_pin(m->s, m->id, vcpu, map, NULL, err);
+    int ret = hard ? serai_vcpu_pin(m->s, m->id, vcpu, hard, NULL, err) : 0;
+    if (!ret && soft) {
+        ret = serai_vcpu_pin(m->s, m->id, vcpu, NULL, soft, err);
+        hard = soft;
+    }
     if (ret == -EINVAL)
-        return err_set(err, ret, "cpus: virtual CPU %u: none of the CPUs %s is there", vcpu,
-                       serai_cpumap_format(map, 0, text, sizeof(text)));
+        return err_set(err, ret, "%s: virtual CPU %u: none of the CPUs %s is there",
+                       hard == soft ? "cpus_soft" : "cpus", vcpu,
+                       serai_cpumap_format(hard, 0, text, sizeof(text)));
     return ret;
 }
 
@@ -150,11 +175,8 @@ static int create_schedule(struct create *m, struct serai_error *err)
     int ret = 0;
     if (sched.weight != SERAI_SCHED_KEEP || sched.cap != SERAI_SCHED_KEEP)
         ret = serai_sched_set(m->s, m->id, &sched, err);
-    for (unsigned v = 0; !ret && c->cpus_count && v < create_max_vcpus(c); v++) {
-        // One map is for all; of several, those without one stay free.
-        if (c->cpus_count == 1 || v < c->cpus_count)
-            ret = create_pin(m, v, &c->cpus[c->cpus_count == 1 ? 0 : v], err);
-    }
+    for (unsigned v = 0; !ret && v < create_max_vcpus(c); v++)
+        ret = create_pin(m, v, err);
     return ret;
 }
 
@@ -273,7 +295,7 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
                         const struct serai_create *how, uint32_t *id, struct serai_error *err)
 {
     static const struct serai_create paused;
-    struct create m = {.s = s, .config = *c, .how = how ? how : &paused};
+    struct create m = {.s = s, .config = *c, .how = how ? how : &paused, .room_fd = -1};
     int fd = -1;
     if (how && how->start && how->exiting)
         return err_set(err, -EINVAL, "a guest cannot be started while it is mapped");
@@ -308,6 +330,7 @@ int serai_domain_create(struct serai *s, const struct serai_config *c,
     }
 
 out_image:
+    create_room_end(&m);
     image_close(&m.image, how && how->exiting);
 out_release:
     free(m.config.vifs);

@@ -363,6 +363,18 @@ int serai_domain_set_target(struct serai *s, uint32_t id, uint64_t kib, struct s
 // more for timeout_ms. `progress` (may be NULL) may give up: see serai_progress_fn.
 int serai_domain_wait_target(struct serai *s, uint32_t id, unsigned timeout_ms,
                              serai_progress_fn *progress, void *ctx, struct serai_error *err);
+// Its memory is shared out automatically again, after serai_domain_set_target. -EINVAL for one that
+// was made without a range.
+int serai_domain_set_automatic(struct serai *s, uint32_t id, struct serai_error *err);
+
+// Shares free memory between guests with a range (minmem), each getting its minimum and the same
+// fraction of its range. Called every few seconds by one process, lifed(8).
+struct serai_balance;
+int serai_balance_open(struct serai *s, struct serai_balance **out, struct serai_error *err);
+// One round, in which keep_kib stay free. How many guests take part, or a negative errno number.
+int serai_balance_round(struct serai_balance *b, uint64_t keep_kib, struct serai_error *err);
+void serai_balance_close(struct serai_balance *b);
+
 // The hypervisor's limit alone; not below the target.
 int serai_domain_set_max(struct serai *s, uint32_t id, uint64_t kib, struct serai_error *err);
 // How many virtual CPUs the guest is to have online.
@@ -391,9 +403,13 @@ struct serai_config {
     char *ramdisk;                 // absolute path or NULL
     char *cmdline;                 // or NULL
     uint64_t memory_mb, maxmem_mb; // maxmem_mb 0: the same as memory_mb
+    uint64_t minmem_mb;            // 0: keeps its memory; else it is shared out from minmem_mb on
+    bool memory_pinned;            // ... but somebody has set it
     unsigned vcpus, maxvcpus;      // maxvcpus 0: the same as vcpus
     struct serai_cpumap *cpus;     // hard affinity: none (0), one for all (1), or one per vCPU
     size_t cpus_count;
+    struct serai_cpumap *cpus_soft; // soft affinity, in the same way
+    size_t cpus_soft_count;
     int cpu_weight, cap; // SERAI_SCHED_KEEP: the scheduler's default
     enum serai_tsc tsc;
     struct serai_disk *disks;

@@ -14,14 +14,17 @@ struct lifed {
     struct loop *loop;
     struct serai *s;
     const char *state_dir, *dump_dir;
-    unsigned dumps_kept;      // of each guest, 0: all
-    bool virq;                // the hypervisor tells this process of ended domains
-    xenevtchn_handle *evtchn; // NULL: no events from the hypervisor
+    uint64_t keep_free_kib; // of the machine's memory, not given to guests with a range of it
+    struct serai_balance *balance;
+    unsigned dumps_kept;         // of each guest, 0: all
+    bool virq;                   // the hypervisor tells this process of ended domains
+    xenevtchn_handle *evtchn;    // NULL: no events from the hypervisor
     struct loop_source *virq_fd;
     struct serai_events *events; // from xenstore, NULL: it is not served
     struct loop_source *events_fd;
     struct loop_source *poll;  // timer: looking without having been told
     struct loop_source *later; // timer: something has to wait a moment
+    struct loop_source *share; // timer: memory
     struct {
         pid_t pid; // 0: free
         uint32_t id;

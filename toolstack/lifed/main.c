@@ -18,6 +18,7 @@
 #include <xen/xen.h>
 
 enum { POLL_MS = 5000, POLL_ALONE_MS = 500, SWEEP_MS = 60000, DUMPS_KEPT = 5 };
+enum { SHARE_MS = 2000, SHARE_IDLE_MS = 10000, KEEP_FREE_MB = 128 };
 
 static void on_later(void *arg, uint32_t count)
 {
@@ -33,6 +34,18 @@ static void on_sweep(void *arg, uint32_t count)
     lifed_forget_ends(l);
     if (serai_sweep(l->s, &err) < 0)
         log_warn("%s", err.text);
+}
+
+// Often while there are guests that share memory.
+static void on_share(void *arg, uint32_t count)
+{
+    struct lifed *l = arg;
+    struct serai_error err;
+    (void)count;
+    int guests = serai_balance_round(l->balance, l->keep_free_kib, &err);
+    if (guests < 0)
+        log_warn("%s", err.text);
+    loop_arm(l->share, guests > 0 ? SHARE_MS : SHARE_IDLE_MS, 0);
 }
 
 // Looks rarely when it is told of what happens, else often.
@@ -131,13 +144,18 @@ static int serve(struct lifed *l)
     l->poll = loop_add_timer(l->loop, on_look, l);
     struct loop_source *sweep = loop_add_timer(l->loop, on_sweep, l);
     l->later = loop_add_timer(l->loop, on_later, l);
-    if (!l->poll || !sweep || !l->later || !daemon_stop_on_signals(l->loop) ||
+    l->share = loop_add_timer(l->loop, on_share, l);
+    if (!l->poll || !sweep || !l->later || !l->share || !daemon_stop_on_signals(l->loop) ||
         !loop_add_signal(l->loop, SIGCHLD, worker_on_exit, l))
         return daemon_fail("event loop", -ENOMEM);
     listen_to_store(l);
     // The hypervisor tells one program only, and a xenstore daemon cannot do without.
     l->virq = !l->events && listen_for_ends(l);
     set_pace(l);
+    struct serai_error err;
+    if (serai_balance_open(l->s, &l->balance, &err))
+        return daemon_fail("memory of guests", err.code);
+    loop_arm(l->share, SHARE_MS, 0);
     loop_arm(sweep, SWEEP_MS, SWEEP_MS);
     on_sweep(l, 0);
     lifed_look(l);
@@ -147,16 +165,18 @@ static int serve(struct lifed *l)
 
 static const char usage[] =
     "usage: lifed [--state-dir DIR] [--dump-dir DIR] [--keep-dumps N]\n"
+    "             [--keep-free MB]\n"
     "Acts on on_poweroff, on_reboot, on_crash and on_watchdog; runs in the foreground.\n"
     "Manual: lifed(8).\n";
 
 // -1 to go on, or an exit code. *act: the domain that a worker is for, -1: this is the daemon.
 static int parse(int argc, char **argv, struct lifed *l, int64_t *act)
 {
-    enum { STATE_DIR = 256, DUMP_DIR, KEEP_DUMPS, ACT, NUMBER_MAX = 1000000 };
+    enum { STATE_DIR = 256, DUMP_DIR, KEEP_DUMPS, KEEP_FREE, ACT, NUMBER_MAX = 1000000 };
     static const struct option options[] = {{"state-dir", required_argument, NULL, STATE_DIR},
                                             {"dump-dir", required_argument, NULL, DUMP_DIR},
                                             {"keep-dumps", required_argument, NULL, KEEP_DUMPS},
+                                            {"keep-free", required_argument, NULL, KEEP_FREE},
                                             {"act", required_argument, NULL, ACT},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
@@ -174,6 +194,8 @@ static int parse(int argc, char **argv, struct lifed *l, int64_t *act)
             return 2;
         } else if (opt == KEEP_DUMPS) {
             l->dumps_kept = (unsigned)n;
+        } else if (opt == KEEP_FREE) {
+            l->keep_free_kib = n << 10;
         } else {
             *act = (int64_t)n;
         }
@@ -186,8 +208,10 @@ static int parse(int argc, char **argv, struct lifed *l, int64_t *act)
 
 int main(int argc, char **argv)
 {
-    struct lifed l = {
-        .state_dir = SERAI_STATE_DIR, .dump_dir = SERAI_DUMP_DIR, .dumps_kept = DUMPS_KEPT};
+    struct lifed l = {.state_dir = SERAI_STATE_DIR,
+                      .dump_dir = SERAI_DUMP_DIR,
+                      .dumps_kept = DUMPS_KEPT,
+                      .keep_free_kib = KEEP_FREE_MB << 10};
     int64_t act = -1;
     log_setup("lifed", LOG_LEVEL_INFO, true);
     int code = parse(argc, argv, &l, &act);
@@ -203,6 +227,7 @@ int main(int argc, char **argv)
     if (l.evtchn)
         xenevtchn_close(l.evtchn);
     serai_events_close(l.events);
+    serai_balance_close(l.balance);
     serai_close(l.s);
     loop_free(l.loop);
     return code;
