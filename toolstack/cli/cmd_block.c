@@ -19,7 +19,7 @@ int cli_device_options(struct cli *cli, int argc, char **argv, bool listing, boo
     int opt;
     *set = false;
     while ((opt = cli_getopt(cli, argc, argv, listing ? "h" : "fh",
-                              listing ? list_options : force_options)) != -1) {
+                             listing ? list_options : force_options)) != -1) {
         if (opt != 'j' && opt != 'f')
             return cli_option(cli, opt);
         *set = true;
@@ -39,6 +39,7 @@ int cmd_block_attach(struct cli *cli, int argc, char **argv)
 {
     struct serai_domain d;
     struct serai_disk disk;
+    struct serai_op *op;
     struct serai_error err;
     if (argc < 3)
         return cli_usage(cli, "give a guest's name and a disk");
@@ -50,7 +51,9 @@ int cmd_block_attach(struct cli *cli, int argc, char **argv)
         return CLI_FAILED;
     int ret = serai_disk_parse(text, &disk, &err);
     if (!ret)
-        ret = serai_disk_attach(cli->s, d.id, &disk, &err);
+        ret = serai_disk_attach_start(cli->s, d.id, &disk, &op, &err);
+    if (!ret)
+        ret = cli_finish(cli, "attaching", op, NULL, &err);
     serai_disk_clear(&disk);
     free(text);
     return ret ? cli_fail(&err) : CLI_OK;
@@ -69,6 +72,7 @@ static int block_number(struct cli *cli, const char *name, const char *vdev, str
 int cmd_block_detach(struct cli *cli, int argc, char **argv)
 {
     struct serai_domain d;
+    struct serai_op *op;
     struct serai_error err;
     uint32_t devid;
     bool force;
@@ -78,9 +82,12 @@ int cmd_block_detach(struct cli *cli, int argc, char **argv)
     if (argc - optind != 2)
         return cli_usage(cli, "give a guest's name and a disk's, like xvdb");
     code = block_number(cli, argv[optind], argv[optind + 1], &d, &devid);
-    if (code == CLI_OK && serai_disk_detach(cli->s, d.id, devid, force, &err))
-        code = cli_fail(&err);
-    return code;
+    if (code != CLI_OK)
+        return code;
+    int ret = serai_disk_detach_start(cli->s, d.id, devid, force, &op, &err);
+    if (!ret)
+        ret = cli_finish(cli, "detaching", op, NULL, &err);
+    return ret ? cli_fail(&err) : CLI_OK;
 }
 
 int cmd_cd(struct cli *cli, int argc, char **argv)

@@ -5,6 +5,8 @@
 // one by one.
 #include "cli.h"
 
+#include "json.h"
+
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,24 @@ static int create_attach(struct cli *cli, uint32_t id)
     return code;
 }
 
+static void create_json(uint32_t id, const char *name, bool paused)
+{
+    BUF_AUTO out = {0};
+    struct json j = {.out = &out};
+    json_begin(&j, NULL, '{');
+    json_number(&j, "domain", id);
+    json_string(&j, "name", name);
+    json_string(&j, "state", paused ? "paused" : "started");
+    json_end(&j, '}');
+    fputs(out.data ? out.data : "", stdout);
+}
+
+static bool create_on_progress(void *ctx, const char *step, unsigned percent)
+{
+    cli_progress(ctx, "making the guest", step, percent);
+    return true;
+}
+
 // What follows when the guest is there and nothing of it is mapped.
 static int create_finish(struct cli *cli, uint32_t id, const char *name,
                          const struct create_options *o)
@@ -32,7 +52,9 @@ static int create_finish(struct cli *cli, uint32_t id, const char *name,
     struct serai_error err;
     if (!o->paused && serai_domain_unpause(cli->s, id, &err))
         return cli_fail(&err);
-    if (!o->quiet && !o->console)
+    if (cli->json && !o->console)
+        create_json(id, name, o->paused);
+    else if (!o->quiet && !o->console)
         printf("domain %u (\"%s\") %s\n", id, name, o->paused ? "made, paused" : "started");
     return o->console ? create_attach(cli, id) : CLI_OK;
 }
@@ -68,6 +90,7 @@ static int create_exec(struct cli *cli, uint32_t id, const char *name,
                           o->paused ? "" : "start",
                           o->console ? "console" : "",
                           o->quiet ? "quiet" : "",
+                          cli->json ? "--json" : NULL,
                           NULL};
     if (state_dir && copy && !fflush(stdout))
         execv("/proc/self/exe", argv);
@@ -86,6 +109,10 @@ static int create_run(struct cli *cli, const struct serai_config *config, const 
                       const struct create_options *o)
 {
     struct serai_create how = {.exiting = true};
+    if (!o->quiet) {
+        how.progress = create_on_progress;
+        how.progress_ctx = cli;
+    }
     struct serai_error err;
     uint32_t id;
     if (o->dry) {
@@ -93,7 +120,9 @@ static int create_run(struct cli *cli, const struct serai_config *config, const 
             printf("%s: no mistakes found (guest \"%s\")\n", file, config->name);
         return CLI_OK;
     }
-    if (serai_domain_create(cli->s, config, &how, &id, &err))
+    int ret = serai_domain_create(cli->s, config, &how, &id, &err);
+    cli_progress_end(cli);
+    if (ret)
         return cli_fail(&err);
     if (o->paused && !o->console)
         return create_finish(cli, id, config->name, o);

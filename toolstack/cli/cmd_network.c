@@ -14,6 +14,7 @@ int cmd_network_attach(struct cli *cli, int argc, char **argv)
 {
     struct serai_domain d;
     struct serai_vif vif;
+    struct serai_op *op;
     struct serai_error err;
     if (argc < 2)
         return cli_usage(cli, "give a guest's name");
@@ -25,7 +26,9 @@ int cmd_network_attach(struct cli *cli, int argc, char **argv)
         return CLI_FAILED;
     int ret = serai_vif_parse(cli->s, text, &vif, &err);
     if (!ret)
-        ret = serai_vif_attach(cli->s, d.id, &vif, NULL, &err);
+        ret = serai_vif_attach_start(cli->s, d.id, &vif, &op, &err);
+    if (!ret)
+        ret = cli_finish(cli, "attaching", op, NULL, &err);
     free(text);
     return ret ? cli_fail(&err) : CLI_OK;
 }
@@ -61,6 +64,7 @@ static int network_number(struct cli *cli, uint32_t domain, const char *text, un
 int cmd_network_detach(struct cli *cli, int argc, char **argv)
 {
     struct serai_domain d;
+    struct serai_op *op;
     struct serai_error err;
     unsigned devid = 0;
     bool force;
@@ -72,9 +76,12 @@ int cmd_network_detach(struct cli *cli, int argc, char **argv)
     code = cli_find(cli, argv[optind], &d);
     if (code == CLI_OK)
         code = network_number(cli, d.id, argv[optind + 1], &devid);
-    if (code == CLI_OK && serai_vif_detach(cli->s, d.id, devid, force, &err))
-        code = cli_fail(&err);
-    return code;
+    if (code != CLI_OK)
+        return code;
+    int ret = serai_vif_detach_start(cli->s, d.id, devid, force, &op, &err);
+    if (!ret)
+        ret = cli_finish(cli, "detaching", op, NULL, &err);
+    return ret ? cli_fail(&err) : CLI_OK;
 }
 
 static int network_rows(struct cli *cli, struct json *j, struct table *t,

@@ -34,21 +34,33 @@ static bool request_applies(const struct request *r, const struct serai_domain *
 static int request_each(struct cli *cli, const struct serai_domain *list, size_t count,
                         const struct request *r)
 {
-    struct serai_error err;
-    bool *asked = calloc(count + 1, sizeof(*asked));
-    int result = asked ? CLI_OK : CLI_FAILED;
-    for (size_t i = 0; asked && i < count; i++) {
-        if (!request_applies(r, &list[i]))
-            continue;
-        int code = request_one(cli, &list[i], r);
-        asked[i] = code == CLI_OK;
+    int result = CLI_OK;
+    for (size_t i = 0; i < count; i++) {
+        int code = request_applies(r, &list[i]) ? request_one(cli, &list[i], r) : CLI_OK;
         result = result == CLI_OK ? code : result;
     }
-    for (size_t i = 0; asked && r->wait && i < count; i++)
-        if (asked[i] &&
-            serai_domain_wait_end(cli->s, list[i].id, (unsigned)r->seconds * 1000, &err))
+    return result;
+}
+
+// All of them at once; each operation ends when its guest has.
+static int request_wait_each(struct cli *cli, const struct serai_domain *list, size_t count,
+                             const struct request *r)
+{
+    struct serai_error err;
+    char what[SERAI_NAME_MAX + 16];
+    struct serai_op **op = calloc(count + 1, sizeof(struct serai_op *));
+    int result = op ? CLI_OK : CLI_FAILED;
+    for (size_t i = 0; op && i < count; i++)
+        if (request_applies(r, &list[i]) &&
+            serai_request_start(cli->s, list[i].id, r->what, (unsigned)r->seconds * 1000, &op[i],
+                                &err))
             result = cli_fail(&err);
-    free(asked);
+    for (size_t i = 0; op && i < count; i++) {
+        snprintf(what, sizeof(what), "waiting for %s", list[i].name);
+        if (op[i] && cli_finish(cli, what, op[i], NULL, &err))
+            result = cli_fail(&err);
+    }
+    free(op);
     return result;
 }
 
@@ -78,7 +90,7 @@ int cmd_shutdown(struct cli *cli, int argc, char **argv)
     int code = cli_select(cli, argv + optind, (size_t)(argc - optind), &list, &count);
     if (code != CLI_OK)
         return code;
-    code = request_each(cli, list, count, &r);
+    code = r.wait ? request_wait_each(cli, list, count, &r) : request_each(cli, list, count, &r);
     free(list);
     return code;
 }

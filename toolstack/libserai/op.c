@@ -13,6 +13,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+enum { OP_NOTICE_MS = 20000 };
+
 typedef int op_fn(struct serai_op *op, struct serai_error *err);
 
 struct serai_op {
@@ -185,7 +187,8 @@ int serai_destroy_start(struct serai *s, uint32_t domain, struct serai_op **out,
 static int run_request(struct serai_op *op, struct serai_error *err)
 {
     op_say(op, "asking", 0, false);
-    int ret = serai_domain_request(op->s, op->result.domain, op->what, op->timeout_ms, err);
+    unsigned notice = op->timeout_ms < OP_NOTICE_MS ? op->timeout_ms : OP_NOTICE_MS;
+    int ret = serai_domain_request(op->s, op->result.domain, op->what, notice, err);
     if (ret)
         return ret;
     op_say(op, "waiting", 50, false);

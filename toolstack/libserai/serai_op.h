@@ -37,8 +37,8 @@ int serai_create_start(struct serai *s, const struct serai_config *c,
 int serai_destroy_start(struct serai *s, uint32_t domain, struct serai_op **out,
                         struct serai_error *err);
 // serai_domain_request, then serai_domain_wait_end: finished when the guest has ended (a
-// rebooted guest is a new domain). -ETIMEDOUT when it does not within timeout_ms. A cancelled
-// guest stays asked.
+// rebooted guest is a new domain). -ETIMEDOUT when it does not within timeout_ms, or does not
+// take notice within 20 seconds. A cancelled guest stays asked.
 int serai_request_start(struct serai *s, uint32_t domain, enum serai_request what,
                         unsigned timeout_ms, struct serai_op **out, struct serai_error *err);
 // serai_domain_set_target, then serai_domain_wait_target. What was given back or taken by the
