@@ -116,9 +116,11 @@ int xen_host_open(struct xen_host *x)
 {
     int err;
     *x = (struct xen_host){.host = {.ops = &xen_ops, .ctx = x}};
-    x->grants = xengnttab_open(NULL, 0);
+    x->quiet = xtl_createlogger_stdiostream(stderr, XTL_CRITICAL, 0);
+    x->grants = x->quiet ? xengnttab_open((xentoollog_logger *)x->quiet, 0) : NULL;
     if (!x->grants) {
-        err = errno;
+        err = errno ? errno : ENOMEM;
+        xen_host_close(x);
         log_error("cannot open /dev/xen/gntdev (is module xen-gntdev loaded?): %s", strerror(err));
         return -err;
     }
@@ -145,6 +147,9 @@ void xen_host_close(struct xen_host *x)
         xenevtchn_close(x->events);
     if (x->grants)
         xengnttab_close(x->grants);
+    if (x->quiet)
+        xtl_logger_destroy((xentoollog_logger *)x->quiet);
     x->events = NULL;
     x->grants = NULL;
+    x->quiet = NULL;
 }

@@ -7,9 +7,12 @@
 
 #include <xenevtchn.h>
 #include <xengnttab.h>
+#include <xentoollog.h>
 
 struct xen_host {
     struct host host; // its ctx is this
+    // A guest's grants fail as often as the guest likes: the library says nothing about it.
+    xentoollog_logger_stdiostream *quiet;
     xengnttab_handle *grants;
     xenevtchn_handle *events;
     struct store *store; // set by the owner
