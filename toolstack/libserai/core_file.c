@@ -2,8 +2,8 @@
 #include "core.h"
 
 #include <assert.h>
-#include <elf.h>
 #include <errno.h>
+#include <linux/elf.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -121,7 +121,7 @@ int core_write_head(int fd, const struct core_layout *l, const struct core_versi
         .format = CORE_VERSION};
     struct core_head head = {
         .elf = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT,
-                            ELFOSABI_SYSV},
+                            ELFOSABI_NONE},
                 .e_type = ET_CORE,
                 .e_machine = EM_X86_64,
                 .e_version = EV_CURRENT,
