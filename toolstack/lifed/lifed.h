@@ -16,9 +16,9 @@ struct lifed {
     const char *state_dir, *dump_dir;
     uint64_t keep_free_kib; // of the machine's memory, not given to guests with a range of it
     struct serai_balance *balance;
-    unsigned dumps_kept;         // of each guest, 0: all
-    bool virq;                   // the hypervisor tells this process of ended domains
-    xenevtchn_handle *evtchn;    // NULL: no events from the hypervisor
+    unsigned dumps_kept;      // of each guest, 0: all
+    bool virq;                // the hypervisor tells this process of ended domains
+    xenevtchn_handle *evtchn; // NULL: no events from the hypervisor
     struct loop_source *virq_fd;
     struct serai_events *events; // from xenstore, NULL: it is not served
     struct loop_source *events_fd;
