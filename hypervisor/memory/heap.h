@@ -10,8 +10,8 @@ void *heap_alloc_array(size_t n, size_t size);                        // NULL on
 void heap_free(void *p);                                              // NULL is allowed
 #define heap_new(type) ((type *)heap_alloc(sizeof(type)))
 
-// For leak tests and debug key 'm': bytes of all objects, and the pages that small ones are cut from
-// (which are more than the objects need, as they come and go).
+// For leak tests and debug key 'm': bytes of all objects, and the pages that small ones are cut
+// from (more than they need, as they come and go).
 uint64_t heap_bytes_in_use(void);
 uint64_t heap_small_pages(void);
 

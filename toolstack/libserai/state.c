@@ -65,10 +65,12 @@ int state_record_write(struct serai *s, uint32_t id, const struct state_record *
     BUF_AUTO text = {0};
     char path[PATH_MAX];
     char uuid[SERAI_UUID_TEXT];
-    buf_printf(&text, STATE_HEAD "%s %s\n", serai_uuid_format(r->config->uuid, uuid),
-               r->config->name);
+    const struct serai_config *c = r->config;
+    if (!c)
+        return err_set(err, -EINVAL, "a record without a configuration");
+    buf_printf(&text, STATE_HEAD "%s %s\n", serai_uuid_format(c->uuid, uuid), c->name);
     buf_puts(&text, "# Written by serai when it made this domain.\n");
-    config_write(r->config, &text);
+    config_write(c, &text);
     buf_printf(&text, "console_mfn = %llu\nconsole_port = %u\n", (unsigned long long)r->console.mfn,
                r->console.port);
     if (text.failed)
