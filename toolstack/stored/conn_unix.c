@@ -20,6 +20,7 @@
 
 // A client that leaves this many bytes unread is not served until it has read some.
 enum { UNIX_OUT_MAX = 64 * 1024, UNIX_TURN_REQUESTS = 16, UNIX_CLIENTS_MAX = 4096 };
+enum { UNIX_IN_MAX = 4 * MESSAGE_MAX };
 
 struct unix_conn {
     struct conn conn;
@@ -32,7 +33,7 @@ struct unix_conn {
     size_t sent; // of `out`
     size_t have; // bytes in `in`
     uint32_t events;
-    char in[4 * MESSAGE_MAX];
+    char *in; // UNIX_IN_MAX bytes, only while there is something in it
 };
 
 struct unix_listener {
@@ -40,6 +41,28 @@ struct unix_listener {
     int fd;
     int spare; // given up for a moment to turn away a client when there are no descriptors left
 };
+
+// Most clients wait most of the time, so one buffer goes round.
+static void unix_take_buffer(struct unix_conn *u)
+{
+    if (u->in)
+        return;
+    u->in = u->daemon->spare_buffer;
+    u->daemon->spare_buffer = NULL;
+    if (!u->in)
+        u->in = mem_resize(NULL, UNIX_IN_MAX);
+}
+
+static void unix_leave_buffer(struct unix_conn *u)
+{
+    if (u->have || !u->in)
+        return;
+    if (u->daemon->spare_buffer)
+        free(u->in);
+    else
+        u->daemon->spare_buffer = u->in;
+    u->in = NULL;
+}
 
 static void unix_free(struct unix_conn *u)
 {
@@ -56,6 +79,8 @@ static void unix_free(struct unix_conn *u)
     loop_remove(u->source);
     close(u->fd);
     buf_free(&u->out);
+    u->have = 0;
+    unix_leave_buffer(u);
     free(u);
 }
 
@@ -67,7 +92,7 @@ static bool unix_stopped(const struct unix_conn *u)
 static void unix_watch(struct unix_conn *u)
 {
     uint32_t events = u->out.len > u->sent ? EPOLLOUT : 0;
-    if (!unix_stopped(u) && u->have < sizeof(u->in))
+    if (!unix_stopped(u) && u->have < UNIX_IN_MAX)
         events |= EPOLLIN;
     if (events == u->events)
         return;
@@ -106,7 +131,7 @@ static int unix_request(struct unix_conn *u, size_t *at)
     struct xsd_sockmsg head;
     char out[MESSAGE_MAX];
     if (u->have - *at < sizeof(head))
-        return 0;
+        return 0; // nothing at all, perhaps not even a buffer
     memcpy(&head, u->in + *at, sizeof(head));
     if (head.len > XENSTORE_PAYLOAD_MAX)
         return -EPROTO;
@@ -129,7 +154,9 @@ static void unix_serve(struct turn *t)
         unix_take_events(u); // of a request come after its answer
     }
     u->have -= at;
-    memmove(u->in, u->in + at, u->have);
+    if (u->have)
+        memmove(u->in, u->in + at, u->have);
+    unix_leave_buffer(u);
     unix_take_events(u);
     if (more < 0) {
         log_warn("a client sent a message that is too long");
@@ -148,8 +175,9 @@ static void unix_serve(struct turn *t)
 static void unix_on_event(void *arg, uint32_t events)
 {
     struct unix_conn *u = arg;
-    if ((events & EPOLLIN) && u->have < sizeof(u->in)) {
-        ssize_t n = recv(u->fd, u->in + u->have, sizeof(u->in) - u->have, MSG_DONTWAIT);
+    if ((events & EPOLLIN) && u->have < UNIX_IN_MAX) {
+        unix_take_buffer(u);
+        ssize_t n = recv(u->fd, u->in + u->have, UNIX_IN_MAX - u->have, MSG_DONTWAIT);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
             unix_free(u);
             return;
@@ -285,4 +313,5 @@ void sockets_close(struct stored *d)
         next = u->next;
         unix_free(u);
     }
+    free(d->spare_buffer);
 }

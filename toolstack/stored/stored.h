@@ -25,6 +25,7 @@ struct stored {
     struct ring_conn *rings;
     struct unix_conn *sockets;
     unsigned socket_count;
+    char *spare_buffer; // of a client that has nothing to say
 };
 
 // conn_unix.c
