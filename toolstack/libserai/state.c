@@ -89,7 +89,8 @@ int state_record_read(struct serai *s, uint32_t id, struct state_record *r, stru
     int ret = file_read(path, STATE_FILE_MAX, &text);
     if (ret)
         return err_sys(err, ret, "cannot read %s", path);
-    return config_parse_text(s, path, text.data, text.len, r, err);
+    ret = config_parse_text(s, path, text.data, text.len, r, err);
+    return ret || r->config ? ret : err_set(err, -EINVAL, "%s: no configuration", path);
 }
 
 // "UUID NAME" of the first line.
@@ -119,7 +120,7 @@ bool state_record_name(struct serai *s, uint32_t id, uint8_t uuid[16],
     text[n > 0 ? n : 0] = '\0';
     if (state_head_parse(text, uuid, name))
         return true;
-    if (state_record_read(s, id, &r, NULL) || !r.config)
+    if (state_record_read(s, id, &r, NULL))
         return false;
     memcpy(uuid, r.config->uuid, 16);
     snprintf(name, SERAI_NAME_MAX + 1, "%s", r.config->name);
@@ -372,7 +373,7 @@ int serai_domain_set_config(struct serai *s, uint32_t id, const struct serai_con
 {
     struct state_record r;
     struct serai_config changed = *c;
-    int lock;
+    int lock = -1;
     int ret = state_edit_begin(s, id, &r, &lock, err);
     if (ret)
         return ret;
