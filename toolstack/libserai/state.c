@@ -120,7 +120,7 @@ bool state_record_name(struct serai *s, uint32_t id, uint8_t uuid[16],
     text[n > 0 ? n : 0] = '\0';
     if (state_head_parse(text, uuid, name))
         return true;
-    if (state_record_read(s, id, &r, NULL))
+    if (state_record_read(s, id, &r, NULL) || !r.config)
         return false;
     memcpy(uuid, r.config->uuid, 16);
     snprintf(name, SERAI_NAME_MAX + 1, "%s", r.config->name);
@@ -147,6 +147,8 @@ int state_edit_begin(struct serai *s, uint32_t id, struct state_record *r, int *
         ret = err_set(err, -EPERM, "domain %u was not made by serai", id);
     if (!ret)
         ret = state_record_read(s, id, r, err);
+    if (!ret && !r->config)
+        ret = -EINVAL;
     if (ret)
         close(*lock);
     return ret;
