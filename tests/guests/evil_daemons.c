@@ -386,7 +386,7 @@ static void disk_nodes(void)
     xs_write_number(node("multi-queue-num-queues"), queues);
     xs_write_number(node("ring-page-order"), pages == 1 ? 0 : pages == 2 ? 1 : 2);
     xs_write_number(node("feature-persistent"), below(2));
-    narrow = one_in(4);
+    narrow = connects && one_in(4); // the first one is all good
     xs_write(node("protocol"), narrow ? "x86_32-abi" : "x86_64-abi");
     for (unsigned int q = 0; q < queues; q++) {
         size_t dir = 0;
@@ -596,7 +596,7 @@ static void disk_step(void)
     if (!back_wait(1 << XenbusStateInitWait))
         return;
     disk_nodes();
-    if (one_in(3))
+    if (connects && one_in(3))
         disk_spoil();
     xs_write_number(node("state"), XenbusStateInitialised);
     if (!back_wait(CONNECTED | CLOSED | 1 << XenbusStateClosing))
