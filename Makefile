@@ -194,7 +194,7 @@ $(O)/toolstack/blkd: $(call ts_obj,$(addprefix toolstack/blkd/,$(TS_BLKD)) tools
                      $(O)/toolstack/libserai.a
 	$(CC) $(TS_LDFLAGS) -o $@ $^ -luring -lxengnttab $(TS_LIBS)
 .PHONY: toolstack
-toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS))
+toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS)) examples
 # What tests/system/test_net_host.py drives: the library's network functions, without a hypervisor.
 $(O)/tests/net_driver: $(call ts_obj,tests/system/net_driver.c) $(O)/toolstack/libserai.a
 	@mkdir -p $(@D)

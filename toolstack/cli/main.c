@@ -72,7 +72,8 @@ static const struct cli_command commands[] = {
     {"domname", "ID", "print the name of a number", "", cmd_domname, false},
     {"mem-set", "NAME SIZE|auto", "set the memory that a guest is to use",
      "SIZE is in megabytes, or has a unit: k, m, g, t. At most what the guest was made for\n"
-     "(maxmem); its balloon driver gives the rest back or takes it. auto: a guest made with minmem\n"
+     "(maxmem); its balloon driver gives the rest back or takes it. auto: a guest made with "
+     "minmem\n"
      "shares free memory with others again.\n",
      cmd_mem, false},
     {"mem-max", "NAME SIZE", "set the most that the hypervisor lets a guest have",
@@ -124,8 +125,8 @@ static const struct cli_command commands[] = {
      "  --json       for programs\n"
      "  -c, --cpus   for xl's sake: the CPUs are shown in any case\n",
      cmd_pool_list, false},
-    {"cpupool-create", "name=POOL [cpus=CPUS]", "make a CPU pool of free CPUs", "",
-     cmd_pool_create, false},
+    {"cpupool-create", "name=POOL [cpus=CPUS]", "make a CPU pool of free CPUs", "", cmd_pool_create,
+     false},
     {"cpupool-destroy", "POOL", "end a CPU pool without guests; its CPUs are free then", "",
      cmd_pool_destroy, false},
     {"cpupool-rename", "POOL NEW", "give a CPU pool another name", "", cmd_pool_rename, false},

@@ -36,7 +36,7 @@ struct serai {
         size_t pages;
     } left[LEFT_MAX]; // mappings of a guest that are left to the end of the process
     unsigned nr_left;
-    struct xsc *store; // connection to xenstore, NULL until it is needed: see store.h
+    struct xsc *store;         // connection to xenstore, NULL until it is needed: see store.h
     bool store_missing;        // no daemon came when it was last waited for
     unsigned store_generation; // of the connection: its transactions end with it
     pthread_mutex_t lock;      // guards the three above, left and refs

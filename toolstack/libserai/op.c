@@ -92,8 +92,10 @@ static int op_new(struct serai *s, op_fn *run, uint32_t domain, struct serai_op 
                   struct serai_error *err)
 {
     struct serai_op *op = calloc(1, sizeof(*op));
-    if (!op)
-        return err_set(err, -ENOMEM, "out of memory");
+    if (!op) {
+        err_set(err, -ENOMEM, "out of memory");
+        return -ENOMEM;
+    }
     op->run = run;
     op->result.domain = domain;
     pthread_mutex_init(&op->lock, NULL);
@@ -106,7 +108,8 @@ static int op_new(struct serai *s, op_fn *run, uint32_t domain, struct serai_op 
     }
     if (ret) {
         op_free(op);
-        return err_sys(err, ret, "cannot begin an operation");
+        err_sys(err, ret, "cannot begin an operation");
+        return ret;
     }
     *out = op;
     return 0;

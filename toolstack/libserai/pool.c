@@ -78,8 +78,8 @@ int serai_pool_list(struct serai *s, struct serai_pool **list, size_t *count,
 int serai_pool_find(struct serai *s, const char *name, struct serai_pool *out,
                     struct serai_error *err)
 {
-    struct serai_pool *list;
-    size_t count;
+    struct serai_pool *list = NULL;
+    size_t count = 0;
     char *end;
     unsigned long id = strtoul(name, &end, 10);
     bool number = isdigit((unsigned char)*name) && !*end, found = false;
@@ -189,7 +189,7 @@ int serai_pool_create(struct serai *s, const char *name, const struct serai_cpum
 
 int serai_pool_destroy(struct serai *s, uint32_t id, struct serai_error *err)
 {
-    struct serai_pool p;
+    struct serai_pool p = {0};
     char text[16];
     if (!id)
         return err_set(err, -EPERM, "pool 0 cannot be destroyed");
