@@ -154,7 +154,7 @@ TS_CLI      := main.c table.c run.c progress.c completion.c metrics.c cmd_pool.c
                cmd_vcpu.c cmd_sched.c
 TS_CONSOLED := main.c guest.c pty.c viewer.c ring.c mark.c logfile.c
 TS_LIFED    := main.c act.c dump.c worker.c
-TS_BLKD_PURE := backend.c connect.c device.c devices.c disk.c image.c image_raw.c journal.c pgrant.c \
+TS_BLKD_PURE := backend.c connect.c device.c devices.c disk.c disk_rate.c image.c image_raw.c journal.c pgrant.c \
                proto.c request.c ring.c uring.c
 TS_BLKD     := main.c stats.c store.c xen_host.c $(TS_BLKD_PURE)
 TS_STORED   := main.c conn_ring.c conn_unix.c xen.c turns.c journal.c ring.c record.c ops.c ops_node.c \
@@ -396,7 +396,7 @@ FUZZ_LIB_ramdisk     := -lz
 FUZZ_CFLAGS_cfg      := $(TOOLS_INC)
 FUZZ_CFLAGS_ramdisk  := $(TOOLS_INC)
 FUZZ_TARGETS += blkd_ring
-FUZZ_SRC_blkd_ring   := $(addprefix toolstack/blkd/,disk.c image.c journal.c pgrant.c proto.c request.c \
+FUZZ_SRC_blkd_ring   := $(addprefix toolstack/blkd/,disk.c disk_rate.c image.c journal.c pgrant.c proto.c request.c \
                         ring.c) toolstack/base/loop.c
 FUZZ_CFLAGS_blkd_ring := $(BLKD_INC)
 

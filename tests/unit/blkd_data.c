@@ -578,6 +578,87 @@ static void test_medium_change(void **unused)
     end();
 }
 
+/* The bucket alone, with requests of any size and a clock that jumps. */
+static void test_rate_arithmetic(void **unused)
+{
+    static const uint32_t sizes[] = {512, 4096, 45056, 1 << 20, 32 << 20};
+    struct disk_rate r;
+    uint64_t bytes, requests;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        uint64_t now = 12345, start = now, sum = 0;
+        disk_rate_set(&r, 3000000, 0, now);
+        while (now < start + 200000) {
+            uint64_t wait = disk_rate_wait(&r, now);
+            if (wait) {
+                now += wait + (now % 3);
+            } else {
+                disk_rate_use(&r, sizes[i]);
+                sum += sizes[i];
+            }
+        }
+        assert_in_range(sum, 3000000ull * 199, 3000000ull * 200 + 300000 + sizes[i]);
+    }
+    disk_rate_set(&r, 0, 0, 0);
+    assert_int_equal(disk_rate_wait(&r, 5), 0);
+    disk_rate_set(&r, 1, 1, 0);
+    disk_rate_use(&r, 32 << 20);
+    assert_in_range(disk_rate_wait(&r, UINT64_MAX / 2), 1, 500);
+    disk_rate_set(&r, UINT64_MAX, DISK_RATE_MAX, 0); /* no limit at all */
+    disk_rate_use(&r, 1 << 30);
+    assert_int_equal(disk_rate_wait(&r, 1), 0);
+    assert_true(disk_rate_parse("1000 20", &bytes, &requests));
+    assert_true(bytes == 1000 && requests == 20);
+    static const char *const bad[] = {
+        "", "5", "5 ", " 5 5", "5 5 ", "-1 5", "5,5", "5 x", "99999999999999999999 1"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(disk_rate_parse(bad[i], &bytes, &requests));
+    }
+}
+
+static uint64_t rate_ms(struct front *f, uint32_t p, unsigned count, unsigned segments)
+{
+    struct front_request r = front_io(BLKIF_OP_WRITE, 0, p, segments * 8);
+    uint64_t start = loop_now_ms();
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(front_do(&f->queue[i % f->queues], &r), BLKIF_RSP_OKAY);
+    }
+    return loop_now_ms() - start;
+}
+
+static void test_rate(void **unused)
+{
+    struct front f;
+    fake_new();
+    fake_image("disk", MIB);
+    fake_attach("disk", "w", "disk");
+    fake_write(fake_back("rate-limit"), "%s", "4000000 0");
+    fake_start();
+    connect_all(&f, BLK_ABI_X86_64, 2, 0, true);
+    uint32_t p = pages(8);
+    /* 1.3 MB, of which 0.4 at once. */
+    assert_in_range(rate_ms(&f, p, 40, 8), 220, 5000);
+    fake_write(fake_back("rate-limit"), "%s", "0 100");
+    fake_run_ms(20);
+    assert_in_range(rate_ms(&f, p, 30, 1), 180, 5000);
+    fake_write(fake_back("rate-limit"), "%s", "10 1");
+    fake_run_ms(20);
+    assert_in_range(rate_ms(&f, p, 1, 8), 0, 400);
+    /* The debt of this one would be an hour's: lifting the limit forgives it. */
+    fake_write(fake_back("rate-limit"), "%s", "0 0");
+    fake_run_ms(20);
+    assert_in_range(rate_ms(&f, p, 100, 8), 0, 2000);
+    fake_write(fake_back("rate-limit"), "%s", "fast");
+    fake_run_ms(20);
+    assert_non_null(strstr(fake_read(fake_back("error")), "rate-limit"));
+    assert_int_equal(fake_back_state(), 4);
+    /* A disk that waits can go. */
+    fake_write(fake_back("rate-limit"), "%s", "10 1");
+    fake_run_ms(20);
+    rate_ms(&f, p, 1, 8);
+    detach(&f);
+    end();
+}
+
 static void test_bad_frontends(void **unused)
 {
     static const char *const bad[][2] = {
@@ -682,6 +763,8 @@ int main(void)
         cmocka_unit_test(test_bad_images),
         cmocka_unit_test(test_short_image),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_rate_arithmetic),
+        cmocka_unit_test(test_rate),
         cmocka_unit_test(test_medium_change),
         cmocka_unit_test(test_bad_frontends),
         cmocka_unit_test(test_dead_domain),

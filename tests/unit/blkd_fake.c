@@ -339,6 +339,7 @@ static void on_to_back(void *arg, uint32_t events)
         fake_seen = generation;
         devices_on_watch(&fake_devices, fake_back("state"), "back");
         devices_on_watch(&fake_devices, fake_back("params"), "back");
+        devices_on_watch(&fake_devices, fake_back("rate-limit"), "back");
         devices_on_watch(&fake_devices, "@releaseDomain", "release");
     }
     for (int port = 0; port < FAKE_PORTS; port++) {

@@ -344,6 +344,20 @@ static void device_act_open(struct device *d)
     }
 }
 
+void device_set_rate(struct device *d)
+{
+    char *text = NULL;
+    uint64_t bytes = 0, requests = 0;
+    int ret = d->served ? device_read(d, d->back, "rate-limit", &text) : -ENODEV;
+    if (ret && ret != -ENOENT)
+        return;
+    if (text && *text && !disk_rate_parse(text, &bytes, &requests))
+        device_tell(d, "node \"rate-limit\" is not \"BYTES REQUESTS\"");
+    else if (disk_set_rate(&d->disk, bytes, requests))
+        device_tell(d, "no memory for the limit of its rate");
+    free(text);
+}
+
 static void device_act_connect(struct device *d, bool redo)
 {
     char why[DEVICE_ERROR] = "";
@@ -375,6 +389,7 @@ static void device_act_connect(struct device *d, bool redo)
         }
         d->own = XenbusStateConnected;
     }
+    device_set_rate(d);
     disk_start(&d->disk);
 }
 

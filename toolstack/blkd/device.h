@@ -101,6 +101,8 @@ void device_token(const struct device *d, char token[32]);
 // Does what the store's state asks for.
 void device_update(struct device *d);
 void device_set_dirty(struct device *d);
+// Takes over the node `rate-limit`, while the device is served.
+void device_set_rate(struct device *d);
 // Tells people: in the log and in the `error` node.
 void device_tell(struct device *d, const char *text);
 // Tells, and closes the device.

@@ -152,6 +152,7 @@ void devices_scan(struct devices *all)
     uint32_t domid;
     for (struct device *d = all->list, *next; d; d = next) {
         next = d->next;
+        device_set_rate(d);
         device_update(d); // also finds out that it is gone
     }
     if (all->host->ops->list(all->host->ctx, all->options.root, &names, &count))
@@ -192,6 +193,7 @@ static bool devices_of_others(const char *leaf)
 {
     static const char *const keys[] = {"",       "frontend", "frontend-id", "online",
                                        "params", "state",    "mode",        "device-type"};
+    // "rate-limit" is not among them: it changes nothing of the device's state.
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         if (!strcmp(leaf, keys[i]))
             return true;
@@ -212,9 +214,11 @@ static void devices_on_back(struct devices *all, const char *path)
         return;
     }
     const char *leaf = *path == '/' ? path + 1 : path;
+    struct device *d = device_find(all, domid, devid);
+    if (d && !strcmp(leaf, "rate-limit"))
+        device_set_rate(d);
     if (!devices_of_others(leaf))
         return;
-    struct device *d = device_find(all, domid, devid);
     if (d && !strcmp(leaf, "params"))
         d->failed = false; // worth another try
     device_visit(all, domid, devid);

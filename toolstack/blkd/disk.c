@@ -131,6 +131,35 @@ static bool disk_has_room(const struct disk *d)
                            d->env->bounce < DISK_BOUNCE_MAX);
 }
 
+// Whether its rings have to wait for the limit of its rate; then the timer comes back to them.
+static bool disk_must_wait(struct disk *d)
+{
+    uint64_t ms = d->rate_timer ? disk_rate_wait(&d->rate, loop_now_ms()) : 0;
+    if (ms)
+        loop_arm(d->rate_timer, ms, 0);
+    return ms != 0;
+}
+
+static void disk_on_rate(void *arg, uint32_t count)
+{
+    struct disk *d = arg;
+    (void)count;
+    disk_mark(d);
+    disk_env_run(d->env);
+}
+
+int disk_set_rate(struct disk *d, uint64_t bytes, uint64_t requests)
+{
+    if (!bytes && !requests && !d->rate_timer)
+        return 0;
+    if (!d->rate_timer)
+        d->rate_timer = loop_add_timer(d->env->loop, disk_on_rate, d);
+    if (!d->rate_timer)
+        return -ENOMEM;
+    disk_rate_set(&d->rate, bytes, requests, loop_now_ms());
+    return loop_arm(d->rate_timer, 1, 0); // who waits may not have to any more
+}
+
 // One visit: show what has been answered, take what has come. A guest that produces while we take
 // cannot keep us here: the ring's size bounds what fits between two publications.
 static void queue_visit(struct queue *q)
@@ -138,7 +167,8 @@ static void queue_visit(struct queue *q)
     struct disk *d = q->disk;
     queue_publish(q);
     int pending = 0;
-    while (!d->stopped && !d->barrier && disk_has_room(d)) {
+    bool wait = false;
+    while (!d->stopped && !d->barrier && disk_has_room(d) && !(wait = disk_must_wait(d))) {
         pending = blk_ring_pending(&q->ring);
         if (pending < 0) {
             d->stopped = true;
@@ -153,8 +183,8 @@ static void queue_visit(struct queue *q)
     queue_publish(q);
     bool room = disk_has_room(d);
     d->starved |= !room;
-    if (d->stopped || d->barrier || !room)
-        return; // the end of what runs brings us back
+    if (d->stopped || d->barrier || !room || wait)
+        return; // the end of what runs, or the timer, brings us back
     if (blk_ring_sleep(&q->ring)) {
         queue_mark(q);
         eventfd_write(d->env->again_fd, 1);
@@ -360,4 +390,6 @@ void disk_free_queues(struct disk *d)
     for (unsigned i = 0; i < d->queues; i++)
         queue_free(d->queue[i]);
     d->queues = 0;
+    loop_remove(d->rate_timer);
+    d->rate_timer = NULL;
 }

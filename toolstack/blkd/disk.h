@@ -9,6 +9,7 @@
 // killed one can still arrive in the guest's memory.
 #pragma once
 
+#include "disk_rate.h"
 #include "host.h"
 #include "image.h"
 #include "journal.h"
@@ -59,7 +60,9 @@ struct disk {
     uint64_t bytes;          // of these
     struct request *barrier; // waits for all others, or runs alone
     bool barrier_runs, stopped;
-    bool starved;                    // a queue waits for `bytes` to fall
+    bool starved; // a queue waits for `bytes` to fall
+    struct disk_rate rate;
+    struct loop_source *rate_timer;  // its rings wait until then; NULL: never had a limit
     uint64_t done[4], done_bytes[2]; // counters: reads, writes, flushes, discards; read, written
     const struct disk_calls *calls;
     void *arg;
@@ -75,6 +78,8 @@ void disk_env_run(struct disk_env *env);
 // it continues where another process was killed. 0, -EPROTO (ring), -EINVAL (journal), -ENOMEM.
 int disk_add_queue(struct disk *d, enum blk_abi abi, void *shared, size_t bytes,
                    struct journal *journal, bool redo, int port);
+// Limits what it does in a second, from now on. 0, or -ENOMEM with the limit as it was.
+int disk_set_rate(struct disk *d, uint64_t bytes, uint64_t requests);
 // Starts serving: also requests that have come before.
 void disk_start(struct disk *d);
 // Takes no more requests; calls->idle follows, perhaps at once.

@@ -228,6 +228,7 @@ static void request_count(struct request *rq)
     rq->counted = true;
     d->running++;
     d->bytes += rq->bytes;
+    disk_rate_use(&d->rate, rq->bytes);
 }
 
 static void request_run(struct request *rq)
