@@ -16,8 +16,8 @@ int daemon_lock(const char *dir, const char *name);
 int daemon_claim(const char *dir, const char *name, unsigned wait_ms);
 // SIGTERM and SIGINT end the loop with 0. False without memory.
 bool daemon_stop_on_signals(struct loop *l);
-// Logs that the daemon serves, and tells systemd if it has started us (the protocol of
-// sd_notify(3)).
+// Logs that the daemon serves, tells systemd if it has started us (the protocol of sd_notify(3)),
+// and gives back memory that only the start needed.
 void daemon_ready(void);
 // As many descriptors as the system lets us have: some for each guest.
 void daemon_more_descriptors(void);
