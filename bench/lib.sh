@@ -30,7 +30,7 @@ machine() {
     timeout "$limit" qemu-system-x86_64 -M q35 -cpu "$CPU" -smp 1 -accel tcg,thread=single \
         "${count[@]}" -nodefaults -display none -no-reboot -serial stdio \
         "${plugin[@]}" -seed 1 -rtc base=2026-01-01,clock=vm "$@" </dev/null \
-        2> >(grep -v "TCG doesn't support requested feature" >&2) | tr -d '\r'
+        2> >(grep -v "TCG doesn't support requested feature" >&2) | stdbuf -oL tr -d '\r'
 }
 
 # hypervisor xen|serai: sets `file` and `options`.
