@@ -26,6 +26,7 @@ struct fake_domain fake_domain[FAKE_DOMAINS];
 unsigned fake_calls, fake_fail_at;
 int fake_errno = EIO;
 unsigned fake_mapped;
+unsigned fake_nodes = 1;
 
 static uint16_t owner[FAKE_FRAMES];
 static uint8_t mapped[FAKE_FRAMES];
@@ -57,6 +58,7 @@ void fake_reset(void)
     memset(fake_domain, 0, sizeof(fake_domain));
     fake_domain[0] = (struct fake_domain){.alive = true, .max_vcpus = 1, .weight = 256};
     fake_calls = fake_fail_at = fake_mapped = last_id = 0;
+    fake_nodes = 1;
 }
 
 void *fake_frame(uint64_t mfn)
@@ -191,6 +193,9 @@ static long affinity(struct fake_domain *d, struct xen_domctl_vcpuaffinity *a, b
     if (a->vcpu >= d->max_vcpus) {
         return fail(ESRCH);
     }
+    if (set && a->flags & XEN_VCPUAFFINITY_SOFT) {
+        d->soft[a->vcpu] = a->cpumap_soft.bitmap.p[0];
+    }
     if (!(a->flags & XEN_VCPUAFFINITY_HARD)) {
         return 0;
     }
@@ -280,6 +285,9 @@ static long domctl(struct xen_domctl *op)
     case XEN_DOMCTL_hypercall_init:
         d->hypercall_mfn = op->u.hypercall_init.gmfn;
         return 0;
+    case XEN_DOMCTL_setnodeaffinity:
+        d->nodes = op->u.nodeaffinity.nodemap.bitmap.p[0];
+        return 0;
     case XEN_DOMCTL_settscinfo:
         return 0;
     case XEN_DOMCTL_getvcpuinfo:
@@ -310,6 +318,27 @@ static long domain_list(struct xen_sysctl_getdomaininfolist *l)
     return 0;
 }
 
+/* The memory that is free is divided: all but a sixteenth is the last node's. */
+static long numainfo(struct xen_sysctl_numainfo *n)
+{
+    for (unsigned i = 0; i < fake_nodes; i++) {
+        uint64_t part = fake_free() * PAGE / 16;
+
+        n->meminfo.p[i].memfree = i + 1 < fake_nodes ? part : fake_free() * PAGE - part;
+    }
+    n->num_nodes = fake_nodes;
+    return 0;
+}
+
+static long cputopo(struct xen_sysctl_cputopoinfo *t)
+{
+    for (unsigned i = 0; i < FAKE_CPUS; i++) {
+        t->cputopo.p[i] = (struct xen_sysctl_cputopo){.core = i, .node = i % fake_nodes};
+    }
+    t->num_cpus = FAKE_CPUS;
+    return 0;
+}
+
 static long sysctl(struct xen_sysctl *op)
 {
     CHECK(op->interface_version == XEN_SYSCTL_INTERFACE_VERSION);
@@ -318,10 +347,15 @@ static long sysctl(struct xen_sysctl *op)
         memset(&op->u.physinfo, 0, sizeof(op->u.physinfo));
         op->u.physinfo.capabilities = XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1;
         op->u.physinfo.nr_cpus = FAKE_CPUS;
+        op->u.physinfo.nr_nodes = fake_nodes;
         op->u.physinfo.max_cpu_id = FAKE_CPUS - 1;
         op->u.physinfo.total_pages = FAKE_FRAMES;
         op->u.physinfo.free_pages = fake_free();
         return 0;
+    case XEN_SYSCTL_numainfo:
+        return numainfo(&op->u.numainfo);
+    case XEN_SYSCTL_cputopoinfo:
+        return cputopo(&op->u.cputopoinfo);
     case XEN_SYSCTL_sched_id:
         op->u.sched_id.sched_id = XEN_SCHEDULER_CREDIT2;
         return 0;

@@ -26,7 +26,8 @@ struct fake_domain {
     uint64_t rip, rsi;
     unsigned ports;
     uint16_t weight, cap;
-    uint8_t affinity[128];
+    uint8_t affinity[128], soft[128];
+    uint8_t nodes; /* its node affinity */
     uint64_t shared_info;
     uint64_t hypercall_mfn;
 };
@@ -35,6 +36,7 @@ extern struct fake_domain fake_domain[FAKE_DOMAINS];
 /* Hypercalls and mappings since the last reset; the one with this number fails with fake_errno. */
 extern unsigned fake_calls, fake_fail_at;
 extern int fake_errno;
+extern unsigned fake_nodes;
 extern unsigned fake_mapped; /* pages mapped now */
 /* Numbers are not used again before all others were, as with a real one; else the lowest is. */
 extern bool fake_rotate;

@@ -9,6 +9,7 @@
 
 #include "fake_xen.h"
 #include "kernel_image.h"
+#include "placement.h"
 #include "serai.h"
 
 static char dir[64], kernel[96], ramdisk[96], state[96];
@@ -360,6 +361,28 @@ static void test_stale_record(void **unused)
     assert_int_equal(entries("domains"), 0);
 }
 
+static void test_nodes(void **unused)
+{
+    static const bool cpus[] = {true, true, false, true};
+    static const uint64_t bytes[] = {100, 300, 500, ~0ull};
+    uint32_t id;
+
+    assert_int_equal(placement_choose(bytes, cpus, 4, 50), 1);
+    assert_int_equal(placement_choose(bytes, cpus, 4, 301), -1);
+    assert_int_equal(placement_choose(bytes, cpus, 1, 100), 0);
+
+    assert_int_equal(create("a", NULL, &id), 0);
+    assert_int_equal(fake_domain[id].nodes, 0); /* there is only one */
+    fake_nodes = 2;
+    assert_int_equal(create("b", NULL, &id), 0);
+    assert_int_equal(fake_domain[id].nodes, 1 << 1);
+    assert_int_equal(fake_domain[id].soft[0], 0xa); /* CPUs 1 and 3 */
+    assert_int_equal(serai_domain_destroy(s, id, &err), 0);
+    assert_int_equal(create("c", "cpus_soft=0", &id), 0);
+    assert_int_equal(fake_domain[id].nodes, 0);
+    assert_int_equal(fake_domain[id].soft[0], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cpus_and_shares, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nodes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_creator, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exiting, setup, teardown),

@@ -4,6 +4,7 @@
 #include "balancer.h"
 #include "build_pv.h"
 #include "devices.h"
+#include "placement.h"
 #include "state.h"
 #include "store_domain.h"
 
@@ -23,6 +24,7 @@ struct create {
     struct image image;
     uint32_t id;
     const struct serai_create *how;
+    unsigned nr_nodes;
     bool store; // a xenstore is served
     uint32_t console_port, store_port;
     int room_fd; // holds the memory that others gave, until it is claimed; -1: nothing
@@ -82,6 +84,7 @@ static int create_domain(struct create *m, struct serai_error *err)
         return ret;
     if (!host.pv)
         return err_set(err, -EOPNOTSUPP, "this hypervisor does not run PV guests");
+    m->nr_nodes = host.nr_nodes;
     // Other guests may have to give some first.
     ret = balancer_make_room(m->s, &host, m->config.uuid, m->config.memory_mb << 10, &m->room_fd,
                              err);
@@ -175,6 +178,9 @@ static int create_schedule(struct create *m, struct serai_error *err)
     int ret = 0;
     if (sched.weight != SERAI_SCHED_KEEP || sched.cap != SERAI_SCHED_KEEP)
         ret = serai_sched_set(m->s, m->id, &sched, err);
+    // Whoever chooses CPUs knows better.
+    if (!ret && m->nr_nodes > 1 && !c->cpus_count && !c->cpus_soft_count)
+        placement_domain(m->s, m->id, create_max_vcpus(c), c->memory_mb << 20);
     for (unsigned v = 0; !ret && v < create_max_vcpus(c); v++)
         ret = create_pin(m, v, err);
     return ret;

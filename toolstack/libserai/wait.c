@@ -212,16 +212,35 @@ static bool stop_ask(struct serai *s, const struct serai_domain *d)
     return false;
 }
 
-// What has not gone by itself. -1 when it is still there.
+// What has not gone by itself.
 static int stop_force(struct serai *s, const struct serai_domain *d, struct serai_error *err)
 {
-    struct serai_domain now;
-    if (serai_domain_get(s, d->id, &now, NULL) || (now.flags & SERAI_DOMAIN_DYING))
+    if (!d->id || (d->flags & SERAI_DOMAIN_DYING))
         return 0;
-    if (!(now.flags & SERAI_DOMAIN_SHUTDOWN))
+    if (!(d->flags & SERAI_DOMAIN_SHUTDOWN))
         serai_note(s, SERAI_LOG_WARNING, "%s has not shut down: destroying it", d->name);
     int ret = serai_domain_destroy(s, d->id, err);
     return ret == -ESRCH ? 0 : ret;
+}
+
+// One that was just being made again shows up late: a few looks find it.
+static int stop_rest(struct serai *s, struct serai_error *err)
+{
+    enum { LOOKS = 3 };
+    int result = 0;
+    for (unsigned look = 0; look < LOOKS; look++) {
+        struct serai_domain *list;
+        size_t count;
+        int ret = serai_domain_list(s, &list, &count, err);
+        if (ret)
+            return ret;
+        for (size_t i = 0; i < count; i++) {
+            ret = stop_force(s, &list[i], result ? NULL : err);
+            result = result ? result : ret;
+        }
+        free(list);
+    }
+    return result;
 }
 
 int serai_guests_stop(struct serai *s, unsigned timeout_ms, struct serai_error *err)
@@ -236,11 +255,9 @@ int serai_guests_stop(struct serai *s, unsigned timeout_ms, struct serai_error *
     for (size_t i = 0; !ret && i < t.count; i++)
         if (t.list[i].id && !(t.list[i].flags & (SERAI_DOMAIN_SHUTDOWN | SERAI_DOMAIN_DYING)))
             t.asked[i] = stop_ask(s, &t.list[i]);
-    if (!ret)
+    if (!ret) {
         wait_until(s, "@releaseDomain", timeout_ms, stop_done, &t);
-    for (size_t i = 0; t.asked && i < t.count; i++) {
-        int code = t.list[i].id ? stop_force(s, &t.list[i], ret ? NULL : err) : 0;
-        ret = ret ? ret : code;
+        ret = stop_rest(s, err);
     }
     free(t.asked);
     free(t.list);
