@@ -250,16 +250,15 @@ int serai_guests_stop(struct serai *s, unsigned timeout_ms, struct serai_error *
     if (ret)
         return ret;
     t.asked = calloc(t.count + 1, sizeof(*t.asked));
-    if (!t.asked)
-        ret = err_set(err, -ENOMEM, "out of memory");
-    for (size_t i = 0; !ret && i < t.count; i++)
+    if (!t.asked) {
+        free(t.list);
+        return err_set(err, -ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < t.count; i++)
         if (t.list[i].id && !(t.list[i].flags & (SERAI_DOMAIN_SHUTDOWN | SERAI_DOMAIN_DYING)))
             t.asked[i] = stop_ask(s, &t.list[i]);
-    if (!ret) {
-        wait_until(s, "@releaseDomain", timeout_ms, stop_done, &t);
-        ret = stop_rest(s, err);
-    }
+    wait_until(s, "@releaseDomain", timeout_ms, stop_done, &t);
     free(t.asked);
     free(t.list);
-    return ret;
+    return stop_rest(s, err);
 }
