@@ -152,6 +152,11 @@ static void test_full_log(void **unused)
     rmdir(dir);
 }
 
+static bool is_seven(void *arg, uint32_t id)
+{
+    return id == 7;
+}
+
 /* A daemon is killed at every step; what is in the log and what the next one puts there is all that
  * the guest wrote, once. */
 static void test_mark(void **unused)
@@ -210,6 +215,12 @@ static void test_mark(void **unused)
     assert_int_equal(mark_written(m, &f, 5), 0);
     mark_close(m);
     logfile_close(&f);
+    mark_close(mark_open(dir, 8, uuid));
+    mark_sweep(dir, is_seven, NULL);
+    snprintf(path, sizeof(path), "%s/7", dir);
+    assert_int_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof(path), "%s/8", dir);
+    assert_int_equal(access(path, F_OK), -1);
     mark_forget(dir, 7);
     snprintf(path, sizeof(path), "rm -r %s", dir);
     assert_int_equal(system(path), 0);

@@ -59,6 +59,8 @@ struct guest {
 };
 
 // guest.c
+// At the start: takes up the guests that there are, and clears away what is left of others.
+void guests_begin(struct consoled *d);
 // Brings the list in line with the records of the state directory.
 void guests_rescan(struct consoled *d);
 // Lets go of guests that are dead, whoever killed them.

@@ -305,6 +305,17 @@ void guests_rescan(struct consoled *d)
     guests_update(d, true);
 }
 
+static bool guest_is_there(void *arg, uint32_t id)
+{
+    return guest_find(arg, id) != NULL;
+}
+
+void guests_begin(struct consoled *d)
+{
+    guests_rescan(d);
+    mark_sweep(d->mark_dir, guest_is_there, d);
+}
+
 void guests_check(struct consoled *d)
 {
     if (d->guests)

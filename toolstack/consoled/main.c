@@ -81,7 +81,7 @@ static int serve(struct consoled *d, const char *state_dir)
         !daemon_stop_on_signals(d->loop))
         return daemon_fail("event loop", -ENOMEM);
     loop_arm(check, CHECK_MS, CHECK_MS);
-    guests_rescan(d);
+    guests_begin(d);
     daemon_ready();
     return loop_run(d->loop) ? 1 : 0;
 }

@@ -3,9 +3,11 @@
 
 #include "file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -50,6 +52,19 @@ void mark_forget(const char *dir, uint32_t id)
     char path[PATH_MAX];
     mark_path(dir, id, path);
     unlink(path);
+}
+
+void mark_sweep(const char *dir, bool (*used)(void *arg, uint32_t id), void *arg)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char *end;
+        unsigned long id = strtoul(e->d_name, &end, 10);
+        if (end != e->d_name && !*end && id <= UINT32_MAX && !used(arg, (uint32_t)id))
+            unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d)
+        closedir(d);
 }
 
 void mark_begin(struct mark *m, const struct logfile *f, uint32_t cons, uint32_t bytes)

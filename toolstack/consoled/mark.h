@@ -7,6 +7,7 @@
 
 #include "logfile.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct mark {
@@ -21,6 +22,8 @@ struct mark *mark_open(const char *dir, uint32_t id, const uint8_t uuid[16]);
 void mark_close(struct mark *m);
 // The domain is gone.
 void mark_forget(const char *dir, uint32_t id);
+// Forgets those of domains that went while no process ran: that `used` knows nothing of.
+void mark_sweep(const char *dir, bool (*used)(void *arg, uint32_t id), void *arg);
 // A piece is about to go into the log; it is in the log and off the ring.
 void mark_begin(struct mark *m, const struct logfile *f, uint32_t cons, uint32_t bytes);
 void mark_end(struct mark *m);
