@@ -13,7 +13,58 @@ static unsigned long long pages_mb(uint64_t pages)
     return pages / 256;
 }
 
-static void info_json(const struct serai_host *h, size_t domains)
+// The CPUs and nodes; all empty when they were not asked for.
+struct info_numa {
+    struct serai_cpu *cpus;
+    struct serai_node *nodes;
+    size_t nr_cpus, nr_nodes;
+};
+
+static void numa_json(struct json *j, const struct info_numa *n)
+{
+    json_begin(j, "cpu_topology", '[');
+    for (size_t i = 0; i < n->nr_cpus; i++) {
+        json_begin(j, NULL, '{');
+        json_number(j, "cpu", n->cpus[i].id);
+        json_number(j, "core", n->cpus[i].core);
+        json_number(j, "socket", n->cpus[i].socket);
+        json_number(j, "node", n->cpus[i].node);
+        json_end(j, '}');
+    }
+    json_end(j, ']');
+    json_begin(j, "numa_nodes", '[');
+    for (size_t i = 0; i < n->nr_nodes; i++) {
+        json_begin(j, NULL, '{');
+        json_number(j, "node", n->nodes[i].id);
+        json_number(j, "total_kb", n->nodes[i].total_bytes >> 10);
+        json_number(j, "free_kb", n->nodes[i].free_bytes >> 10);
+        json_begin(j, "distances", '[');
+        for (size_t k = 0; k < n->nr_nodes; k++)
+            json_number(j, NULL, n->nodes[i].distance[n->nodes[k].id]);
+        json_end(j, ']');
+        json_end(j, '}');
+    }
+    json_end(j, ']');
+}
+
+static void numa_text(const struct info_numa *n)
+{
+    printf("cpu_topology       :\ncpu:    core    socket     node\n");
+    for (size_t i = 0; i < n->nr_cpus; i++)
+        printf("%3u:    %4u      %4u     %4u\n", n->cpus[i].id, n->cpus[i].core, n->cpus[i].socket,
+               n->cpus[i].node);
+    printf("numa_info          :\nnode:    memsize    memfree    distances\n");
+    for (size_t i = 0; i < n->nr_nodes; i++) {
+        printf("%4u:    %7llu    %7llu    ", n->nodes[i].id,
+               (unsigned long long)n->nodes[i].total_bytes >> 20,
+               (unsigned long long)n->nodes[i].free_bytes >> 20);
+        for (size_t k = 0; k < n->nr_nodes; k++)
+            printf("%s%u", k ? "," : "", n->nodes[i].distance[n->nodes[k].id]);
+        putchar('\n');
+    }
+}
+
+static void info_json(const struct serai_host *h, size_t domains, const struct info_numa *n)
 {
     BUF_AUTO out = {0};
     struct json j = {.out = &out};
@@ -40,6 +91,8 @@ static void info_json(const struct serai_host *h, size_t domains)
     json_bool(&j, "hap", h->hap);
     json_bool(&j, "iommu", h->iommu);
     json_number(&j, "domains", domains);
+    if (n->cpus)
+        numa_json(&j, n);
     json_end(&j, '}');
     fputs(out.data, stdout);
 }
@@ -68,16 +121,17 @@ static void info_text(const struct serai_host *h, size_t domains)
     printf("domains            : %zu\n", domains);
 }
 
-int cmd_info(struct cli *cli, int argc, char **argv)
+static int info_read_numa(struct cli *cli, struct info_numa *n)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-    bool json = false;
-    for (int opt; (opt = cli_getopt(cli, argc, argv, "h", options)) != -1;) {
-        if (opt != 'j')
-            return cli_option(cli, opt);
-        json = true;
-    }
+    struct serai_error err;
+    if (serai_cpu_list(cli->s, &n->cpus, &n->nr_cpus, &err) ||
+        serai_node_list(cli->s, &n->nodes, &n->nr_nodes, &err))
+        return cli_fail(&err);
+    return CLI_OK;
+}
+
+static int info_show(struct cli *cli, bool json, const struct info_numa *numa)
+{
     struct serai_host host;
     struct serai_domain *list;
     size_t domains;
@@ -85,11 +139,36 @@ int cmd_info(struct cli *cli, int argc, char **argv)
     if (serai_host_get(cli->s, &host, &err) || serai_domain_list(cli->s, &list, &domains, &err))
         return cli_fail(&err);
     free(list);
-    if (json)
-        info_json(&host, domains);
-    else
+    if (json) {
+        info_json(&host, domains, numa);
+    } else {
         info_text(&host, domains);
+        if (numa->cpus)
+            numa_text(numa);
+    }
     return CLI_OK;
+}
+
+int cmd_info(struct cli *cli, int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"numa", no_argument, NULL, 'n'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    struct info_numa numa = {0};
+    bool json = false, with_numa = false;
+    for (int opt; (opt = cli_getopt(cli, argc, argv, "nh", options)) != -1;) {
+        if (opt != 'j' && opt != 'n')
+            return cli_option(cli, opt);
+        json |= opt == 'j';
+        with_numa |= opt == 'n';
+    }
+    int code = with_numa ? info_read_numa(cli, &numa) : CLI_OK;
+    if (code == CLI_OK)
+        code = info_show(cli, json, &numa);
+    free(numa.cpus);
+    free(numa.nodes);
+    return code;
 }
 
 int cmd_dmesg(struct cli *cli, int argc, char **argv)

@@ -142,7 +142,9 @@ static const struct cli_command commands[] = {
      "It takes effect when the guest is made again, after a reboot.\n", cmd_config_update, false},
     {"export-metrics", "", "print the state of all guests as Prometheus text",
      "For node_exporter's textfile collector, or to be served.\n", cmd_export_metrics, false},
-    {"info", "[--json]", "show the machine and its hypervisor", "  --json   for programs\n",
+    {"info", "[-n] [--json]", "show the machine and its hypervisor",
+     "  -n, --numa   with its CPUs and nodes\n"
+     "  --json       for programs\n",
      cmd_info, false},
     {"dmesg", "[-c]", "show the hypervisor's messages", "  -c, --clear   empty them afterwards\n",
      cmd_dmesg, false},

@@ -77,6 +77,22 @@ int serai_host_messages(struct serai *s, bool clear, char **text, size_t *len,
 // Acts as if the keys had been typed at the hypervisor's console.
 int serai_host_debug_keys(struct serai *s, const char *keys, struct serai_error *err);
 
+enum { SERAI_NODES_MAX = 64 };
+
+// How the machine is built (topology.c). Release *list with free().
+struct serai_cpu {
+    unsigned id, core, socket, node;
+};
+int serai_cpu_list(struct serai *s, struct serai_cpu **list, size_t *count,
+                   struct serai_error *err);
+struct serai_node {
+    unsigned id;
+    uint64_t total_bytes, free_bytes;
+    uint32_t distance[SERAI_NODES_MAX]; // to each node, by its id; 10: to itself
+};
+int serai_node_list(struct serai *s, struct serai_node **list, size_t *count,
+                    struct serai_error *err);
+
 // ---- sets of CPUs (cpumap.c) ---------------------------------------------------------------
 
 enum { SERAI_CPUS_MAX = 4096 };
