@@ -4,8 +4,11 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MEMORY_WAIT_MS = 30000 };
 
 // "512", "512m", "2g", "131072k": in KiB; plain numbers are megabytes.
 static bool memory_size(struct cli *cli, const char *text, uint64_t *kib)
@@ -29,22 +32,37 @@ static bool memory_size(struct cli *cli, const char *text, uint64_t *kib)
     return false;
 }
 
+static int memory_set_and_wait(struct cli *cli, uint32_t id, uint64_t kib, struct serai_error *err)
+{
+    struct serai_op *op;
+    int ret = serai_target_start(cli->s, id, kib, MEMORY_WAIT_MS, &op, err);
+    return ret ? ret : cli_finish(cli, "waiting for memory", op, NULL, err);
+}
+
 int cmd_mem(struct cli *cli, int argc, char **argv)
 {
+    static const struct option options[] = {
+        {"wait", no_argument, NULL, 'w'}, {"help", no_argument, NULL, 'h'}, {0}};
+    bool most = !strcmp(cli->command->name, "mem-max"), wait = false;
     struct serai_domain d;
     struct serai_error err;
-    uint64_t kib;
-    if (argc != 3)
+    uint64_t kib = 0;
+    for (int opt; (opt = cli_getopt(cli, argc, argv, most ? "h" : "wh", options)) != -1;) {
+        if (opt != 'w')
+            return cli_option(cli, opt);
+        wait = true;
+    }
+    if (argc - optind != 2)
         return cli_usage(cli, "give a guest's name and a size");
-    bool most = !strcmp(cli->command->name, "mem-max");
-    bool automatic = !most && !strcmp(argv[2], "auto");
-    if (!automatic && !memory_size(cli, argv[2], &kib))
+    bool automatic = !most && !strcmp(argv[optind + 1], "auto");
+    if (!automatic && !memory_size(cli, argv[optind + 1], &kib))
         return CLI_USAGE;
-    int code = cli_find(cli, argv[1], &d);
+    int code = cli_find(cli, argv[optind], &d);
     if (code != CLI_OK)
         return code;
     int ret = automatic ? serai_domain_set_automatic(cli->s, d.id, &err)
               : most    ? serai_domain_set_max(cli->s, d.id, kib, &err)
+              : wait    ? memory_set_and_wait(cli, d.id, kib, &err)
                         : serai_domain_set_target(cli->s, d.id, kib, &err);
     return ret ? cli_fail(&err) : CLI_OK;
 }

@@ -70,7 +70,8 @@ static const struct cli_command commands[] = {
     {"rename", "NAME NEW", "give a guest another name", "", cmd_rename, false},
     {"domid", "NAME", "print a guest's number", "", cmd_domid, false},
     {"domname", "ID", "print the name of a number", "", cmd_domname, false},
-    {"mem-set", "NAME SIZE|auto", "set the memory that a guest is to use",
+    {"mem-set", "[-w] NAME SIZE|auto", "set the memory that a guest is to use",
+     "  -w, --wait   until the guest has it\n"
      "SIZE is in megabytes, or has a unit: k, m, g, t. At most what the guest was made for\n"
      "(maxmem); its balloon driver gives the rest back or takes it. auto: a guest made with "
      "minmem\n"
