@@ -17,7 +17,7 @@ MAKEFLAGS += --no-builtin-rules
 # ---- hypervisor -----------------------------------------------------------------------------
 HV_LIB    := string.c printf.c number.c bitmap.c heap.c
 HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c version.c access.c \
-             console.c console_input.c cmdline.c panic.c symbols.c keyhandler.c sched.c \
+             console.c console_input.c lock_check.c cmdline.c panic.c symbols.c keyhandler.c sched.c \
              sched_queue.c sched_cap.c sched_balance.c sched_affinity.c sched_params.c sched_op.c vcpu_op.c \
              rangeset.c memory_op.c memory_exchange.c evtchn.c evtchn_2l.c evtchn_fifo.c \
              evtchn_op.c subop.c console_io.c cpupool.c grant.c grant_use.c grant_map.c grant_copy.c \

@@ -3,6 +3,7 @@
 #include "core/cmdline.h"
 #include "core/console.h"
 #include "core/domain.h"
+#include "core/lock_check.h"
 #include "x86/arch/crash.h"
 
 enum { NO_CPU = ~0u, REBOOT_DELAY_MS = 5000 };
@@ -27,6 +28,7 @@ static void claim_panic(void)
     irq_disable();
     if (__atomic_compare_exchange_n(&panic_cpu, &none, cpu_id(), false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_RELAXED)) {
+        lock_check_stop();
         arch_stop_other_cpus();
         console_force_unlock();
         return;

@@ -220,6 +220,7 @@ void schedule(void)
     struct sched_cpu *c = &this_cpu(sched_cpu);
     struct vcpu *prev = current, *next;
 
+    lock_check_none_held();
     spin_lock_irq(&c->lock);
     next = choose_next(c, prev);
     spin_unlock(&c->lock);

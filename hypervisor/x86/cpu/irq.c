@@ -195,7 +195,7 @@ static void irq_deliver(struct irq *irq)
         evtchn_send_pirq(to[i], irq->number);
 }
 
-void irq_dispatch(struct cpu_user_regs *regs)
+static void dispatch(struct cpu_user_regs *regs)
 {
     uint8_t vector = regs->entry_vector;
 
@@ -214,4 +214,11 @@ void irq_dispatch(struct cpu_user_regs *regs)
     apic_eoi();
     if (printk_ratelimit())
         printk(LOG_WARN "CPU %u: interrupt on vector %#x that nothing uses\n", cpu_id(), vector);
+}
+
+void irq_dispatch(struct cpu_user_regs *regs)
+{
+    lock_check_interrupt(true);
+    dispatch(regs);
+    lock_check_interrupt(false);
 }

@@ -38,6 +38,7 @@ static void on_call(struct cpu_user_regs *regs)
 static void call_others(const unsigned long *mask, void (*fn)(void *arg), void *arg)
 {
     unsigned int cpu, self = cpu_id();
+    lock_check_call();
     while (!spin_trylock(&call_lock))
         cpu_relax();
     call.fn = fn;
