@@ -274,7 +274,7 @@ UNIT_CFLAGS_microcode    := -fno-builtin-strtoull
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
-TOOLS_UNIT := tools_balance tools_base tools_cfg tools_config tools_console tools_core tools_create tools_disk tools_metrics tools_op tools_ramdisk \
+TOOLS_UNIT := tools_wait tools_balance tools_base tools_cfg tools_config tools_console tools_core tools_create tools_disk tools_metrics tools_op tools_ramdisk \
               tools_store tools_xsclient \
               tools_pty tools_net tools_net_conf
 TOOLS_NET  := $(addprefix toolstack/libserai/,net_addr.c vif_config.c) \
@@ -303,6 +303,8 @@ UNIT_LIB_tools_op      := $(UNPACK_LIBS) $(NL_LIBS) -pthread \
                           $(foreach f,xencall1 xencall2 xencall2L xencall4 xenforeignmemory_map \
                           xenforeignmemory_unmap xsc_call xsc_fd xsc_event,-Wl,--wrap=$(f))
 UNIT_SRC_tools_store   := tests/unit/kernel_image.c $(TOOLS_LIB)
+UNIT_SRC_tools_wait    := tests/unit/kernel_image.c $(TOOLS_LIB)
+UNIT_LIB_tools_wait    := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_SRC_tools_balance := toolstack/libserai/balance.c
 UNIT_SRC_tools_pty     := toolstack/consoled/pty.c $(addprefix toolstack/base/,buf.c log.c loop.c)
 UNIT_SRC_tools_disk    := $(addprefix toolstack/libserai/,disk_spec.c vdev.c handle.c store.c) \

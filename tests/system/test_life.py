@@ -44,7 +44,8 @@ class Core:
             data = data[16 + length:]
 
     def instruction_pointer(self):
-        return struct.unpack_from("<Q", self.sections[".xen_prstatus"], 512 + 16 * 8)[0]
+        # In vcpu_guest_context_t, after 512 bytes of FPU, the flags and 15 registers and codes.
+        return struct.unpack_from("<Q", self.sections[".xen_prstatus"], 512 + 8 + 16 * 8)[0]
 
     def read(self, address, length):
         """Memory of the guest, within a page."""

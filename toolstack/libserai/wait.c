@@ -46,6 +46,17 @@ static bool ended_reason(struct serai *s, const struct serai_domain *d, unsigned
 
 // ---- waiting ---------------------------------------------------------------------------------
 
+static int wait_looking(struct serai *s, unsigned ms, store_done_fn *done, void *arg)
+{
+    unsigned waited = 0;
+    int ret;
+    while (!(ret = done(s, arg)) && waited < ms && !serai_cancelled(s)) {
+        nanosleep(&(struct timespec){.tv_nsec = WAIT_LOOK_MS * 1000000}, NULL);
+        waited += WAIT_LOOK_MS;
+    }
+    return ret ? ret : serai_cancelled(s) ? -ECANCELED : -ETIMEDOUT;
+}
+
 // As store_wait, and without a xenstore by looking now and then.
 static int wait_until(struct serai *s, const char *path, int64_t timeout_ms, store_done_fn *done,
                       void *arg)
@@ -54,14 +65,9 @@ static int wait_until(struct serai *s, const char *path, int64_t timeout_ms, sto
     int ret;
     do { // the wait of xenstore is a bounded one
         unsigned ms = timeout_ms < 0 || timeout_ms > LONG_MS ? LONG_MS : (unsigned)timeout_ms;
-        if (store_served(s)) {
-            ret = store_wait(s, path, ms, done, arg);
-        } else {
-            unsigned waited = 0;
-            for (; !(ret = done(s, arg)) && waited < ms; waited += WAIT_LOOK_MS)
-                nanosleep(&(struct timespec){.tv_nsec = WAIT_LOOK_MS * 1000000}, NULL);
-            ret = ret ? ret : -ETIMEDOUT;
-        }
+        ret = store_served(s) ? store_wait(s, path, ms, done, arg) : -ENOTCONN;
+        if (ret == -ENOTCONN || ret == -ECONNRESET)
+            ret = wait_looking(s, ms, done, arg);
         if (timeout_ms > 0)
             timeout_ms -= ms;
     } while (ret == -ETIMEDOUT && timeout_ms);
