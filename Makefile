@@ -432,14 +432,16 @@ $(O)/fuzz/%: tests/fuzz/%.c $$(FUZZ_SRC_$$*) $(TEST_HDR)
 $(O)/unit/seeds: tests/fuzz/seeds.c tests/unit/kernel_image.c $(TEST_HDR)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) -o $@ $(filter %.c,$^) $(UNPACK_LIBS)
-.PHONY: fuzz
-fuzz: $(FUZZ_TARGETS:%=$(O)/fuzz/%) $(O)/unit/seeds
+FUZZ_RUNS := $(FUZZ_TARGETS:%=fuzz-%)
+.PHONY: fuzz $(FUZZ_RUNS)
+fuzz: $(FUZZ_RUNS)
+$(O)/fuzz/seeded: $(O)/unit/seeds
 	@mkdir -p $(FUZZ_TARGETS:%=$(O)/fuzz/%.corpus)
-	@cd $(O)/fuzz && ../unit/seeds
-	@for t in $(FUZZ_TARGETS:%=$(O)/fuzz/%); do echo "== $${t##*/}"; \
-		(cd $(O)/fuzz && ./$${t##*/} -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
-			-rss_limit_mb=3000 $${t##*/}.corpus) > $$t.log 2>&1 || \
-		{ tail -40 $$t.log; echo "fuzz target $${t##*/} failed"; exit 1; }; done
+	@cd $(O)/fuzz && ../unit/seeds && touch seeded
+$(FUZZ_RUNS): fuzz-%: $(O)/fuzz/% $(O)/fuzz/seeded
+	@echo "== $*"
+	@cd $(O)/fuzz && ./$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=3000 \
+		$*.corpus > $*.log 2>&1 || { tail -40 $*.log; echo "fuzz target $* failed"; exit 1; }
 
 # The Debian package (packaging/deb).
 .PHONY: deb
