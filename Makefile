@@ -307,7 +307,7 @@ UNIT_SRC_tools_wait    := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_LIB_tools_wait    := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_SRC_tools_balance := toolstack/libserai/balance.c
 UNIT_SRC_tools_pty     := toolstack/consoled/pty.c $(addprefix toolstack/base/,buf.c log.c loop.c)
-UNIT_SRC_tools_disk    := $(addprefix toolstack/libserai/,disk_spec.c vdev.c handle.c store.c) \
+UNIT_SRC_tools_disk    := $(addprefix toolstack/libserai/,disk_spec.c vdev.c vif_config.c net_addr.c handle.c store.c) \
                           $(addprefix toolstack/base/,buf.c suggest.c) tests/unit/fake_xen.c \
                           tests/unit/fake_store.c
 UNIT_SRC_tools_xsclient := $(addprefix toolstack/libserai/,store.c xsclient.c handle.c) \
@@ -406,7 +406,7 @@ FUZZ_TARGETS += stored
 FUZZ_TARGETS += disk_spec config stored_ring stored_journal blkd_journal console_ring
 FUZZ_SRC_console_ring := toolstack/consoled/ring.c
 FUZZ_CFLAGS_console_ring := $(TOOLS_INC)
-FUZZ_SRC_disk_spec   := $(addprefix toolstack/libserai/,disk_spec.c vdev.c handle.c store.c) \
+FUZZ_SRC_disk_spec   := $(addprefix toolstack/libserai/,disk_spec.c vdev.c vif_config.c net_addr.c handle.c store.c) \
                         $(addprefix toolstack/base/,buf.c suggest.c) tests/unit/fake_xen.c \
                         tests/unit/fake_store.c
 FUZZ_CFLAGS_disk_spec := $(TOOLS_INC)

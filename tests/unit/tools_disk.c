@@ -129,9 +129,12 @@ static void test_parameters(void **unused)
 
 static void test_written_back(void **unused)
 {
-    static const char *const texts[] = {
-        "/x,,xvda", ",,hdc,cdrom", "/x,vhd,d3p2,r,no-discard,backendtype=blkd",
-        "/x,raw,sda,w!,untrusted,backendtype=phy", "vdev=xvda,target=/a,b=c,\"d\\"};
+    static const char *const texts[] = {"/x,,xvda",
+                                        ",,hdc,cdrom",
+                                        "/x,vhd,d3p2,r,no-discard,backendtype=blkd",
+                                        "/x,raw,sda,w!,untrusted,backendtype=phy",
+                                        "/x,raw,xvda,w,rate=20MB/s,iops=300",
+                                        "vdev=xvda,target=/a,b=c,\"d\\"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct serai_disk a = parse(texts[i]), b;
         char *text = serai_disk_text(&a);
@@ -143,7 +146,8 @@ static void test_written_back(void **unused)
         assert_string_equal(a.vdev, b.vdev);
         assert_true(a.format == b.format && a.backend == b.backend && a.cdrom == b.cdrom &&
                     a.readonly == b.readonly && a.shared == b.shared &&
-                    a.no_discard == b.no_discard && a.untrusted == b.untrusted);
+                    a.no_discard == b.no_discard && a.untrusted == b.untrusted &&
+                    a.rate_bytes == b.rate_bytes && a.rate_requests == b.rate_requests);
         free(text);
         serai_disk_clear(&a);
         serai_disk_clear(&b);
@@ -184,6 +188,12 @@ static void test_refused(void **unused)
     refuse("/x,raw,xvda,backendtype=standalone", -EINVAL, "backendtype");
     refuse("/x,raw,xvda,discard,no-discard", -EINVAL, "contradict");
     refuse("/x,raw,xvda,trusted,untrusted", -EINVAL, "contradict");
+    refuse("/x,raw,xvda,w,rate=20", -EINVAL, "rate");
+    refuse("/x,raw,xvda,w,rate=20MB/s@5ms", -EINVAL, "interval");
+    refuse("/x,raw,xvda,w,rate=900000GB/s", -EINVAL, "too much");
+    refuse("/x,raw,xvda,w,iops=many", -EINVAL, "iops");
+    refuse("/x,raw,xvda,w,iops=99999999999999999999", -EINVAL, "iops");
+    refuse("/x,raw,xvda,w,iops=5,backendtype=phy", -EINVAL, "use backendtype=blkd");
 }
 
 int main(void)

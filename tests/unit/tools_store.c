@@ -403,6 +403,35 @@ static void test_memory_and_vcpus(void **unused)
     serai_config_free(c);
 }
 
+static void test_disk_rate(void **unused)
+{
+    struct serai_disk_status *list;
+    struct serai_config *c;
+    size_t count;
+    uint32_t id;
+    char text[400];
+
+    snprintf(text, sizeof(text), "disk=['%s,raw,xvda,w,rate=2MB/s,iops=50']", image);
+    assert_int_equal(create("web", text, &id), 0);
+    check("/local/domain/0/backend/serai/1/51712/rate-limit", "2000000 50");
+    assert_int_equal(serai_disk_set_rate(s, id, 51712, 500, 0, &err), 0);
+    check("/local/domain/0/backend/serai/1/51712/rate-limit", "500 0");
+    assert_int_equal(serai_disk_list(s, id, &list, &count, &err), 0);
+    assert_true(count == 1 && list[0].disk.rate_bytes == 500 && !list[0].disk.rate_requests);
+    serai_disk_list_free(list, count);
+    assert_int_equal(serai_disk_set_rate(s, id, 51728, 500, 0, &err), -ENOENT);
+
+    /* It stays when the guest is made again. */
+    assert_int_equal(serai_domain_config(s, id, &c, &err), 0);
+    assert_int_equal(serai_domain_destroy(s, id, &err), 0);
+    assert_int_equal(serai_domain_create(s, c, NULL, &id, &err), 0);
+    check("/local/domain/0/backend/serai/1/51712/rate-limit", "500 0");
+    serai_config_free(c);
+    fake_store_set("/libxl/1/device/vbd/51712/backend", "/local/domain/0/backend/vbd/1/51712");
+    assert_int_equal(serai_disk_set_rate(s, id, 51712, 500, 0, &err), -EOPNOTSUPP);
+    assert_non_null(strstr(err.text, "not served by blkd"));
+}
+
 static void test_cd(void **unused)
 {
     struct serai_config *c;
@@ -457,6 +486,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_and_vcpus, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_disk_rate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cd, setup, teardown),
     };
 

@@ -40,8 +40,9 @@ struct cli_command {
 
 // The table of verbs.
 const struct cli_command *cli_commands(size_t *count);
-// Opens the hypervisor, unless the verb does without, and runs the verb. With --json exactly one JSON text is printed: what the verb prints, or {"output":
-// its text}, or {"result": "ok"}, or {"error": {...}}.
+// Opens the hypervisor, unless the verb does without, and runs the verb. With --json exactly one
+// JSON text is printed: what the verb prints, or {"output": its text}, or {"result": "ok"}, or
+// {"error": {...}}.
 int cli_run(struct cli *cli, const struct serai_options *open, int argc, char **argv);
 
 // Prints the error and returns the exit code that goes with it.
@@ -131,6 +132,7 @@ int cmd_config_update(struct cli *cli, int argc, char **argv);
 int cmd_export_metrics(struct cli *cli, int argc, char **argv);
 int cmd_completion(struct cli *cli, int argc, char **argv);
 int cmd_top(struct cli *cli, int argc, char **argv);
+int cmd_block_rate(struct cli *cli, int argc, char **argv);
 int cmd_network_rate(struct cli *cli, int argc, char **argv);
 int cmd_network_setup(struct cli *cli, int argc, char **argv);
 int cmd_network_status(struct cli *cli, int argc, char **argv);

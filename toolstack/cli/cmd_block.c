@@ -90,6 +90,25 @@ int cmd_block_detach(struct cli *cli, int argc, char **argv)
     return ret ? cli_fail(&err) : CLI_OK;
 }
 
+int cmd_block_rate(struct cli *cli, int argc, char **argv)
+{
+    struct serai_domain d;
+    struct serai_error err;
+    uint64_t bytes;
+    uint32_t devid;
+    int requests = 0;
+    if (argc != 4 && argc != 5)
+        return cli_usage(cli, "give a guest's name, a disk's, a rate, and perhaps a number");
+    if (serai_disk_rate_parse(argv[3], &bytes, &err))
+        return cli_usage(cli, "%s", err.text);
+    if (argc == 5 && !cli_number(cli, "requests", argv[4], 0, 100000000, &requests))
+        return CLI_USAGE;
+    int code = block_number(cli, argv[1], argv[2], &d, &devid);
+    if (code == CLI_OK && serai_disk_set_rate(cli->s, d.id, devid, bytes, (uint64_t)requests, &err))
+        code = cli_fail(&err);
+    return code;
+}
+
 int cmd_cd(struct cli *cli, int argc, char **argv)
 {
     bool insert = !strcmp(cli->command->name, "cd-insert");
@@ -124,6 +143,8 @@ static void block_json(struct json *j, const struct serai_domain *d,
     json_string(j, "format", serai_disk_format_name(b->disk.format));
     json_bool(j, "cdrom", b->disk.cdrom);
     json_bool(j, "readonly", b->disk.readonly);
+    json_number(j, "rate_bytes", b->disk.rate_bytes);
+    json_number(j, "rate_requests", b->disk.rate_requests);
     json_string(j, "frontend_state", serai_device_state_name(b->frontend_state));
     json_string(j, "backend_state", serai_device_state_name(b->backend_state));
     json_string(j, "backend_path", b->backend_path);

@@ -89,6 +89,10 @@ static const struct cli_command commands[] = {
      cmd_block_attach, false},
     {"block-detach", "[-f] NAME VDEV", "take a disk from a guest",
      "  -f, --force   also when the guest does not let go of it\n", cmd_block_detach, false},
+    {"block-rate", "NAME VDEV RATE|none [REQUESTS]", "limit what a disk does in a second",
+     "RATE is written as in a configuration: 20MB/s. REQUESTS: so many reads and writes at most;\n"
+     "0, or nothing: any number. It changes at once. Only disks that blkd serves have limits.\n",
+     cmd_block_rate, false},
     {"cd-insert", "NAME VDEV IMAGE", "put a CD into a guest's drive", "", cmd_cd, false},
     {"cd-eject", "NAME VDEV", "take the CD out of a guest's drive", "", cmd_cd, false},
     {"network-list", "[--json] [NAME...]", "show guests' network interfaces",

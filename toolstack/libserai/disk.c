@@ -62,6 +62,8 @@ static bool disk_by_blkd(const struct serai *s, const struct serai_disk *disk, b
 {
     if (disk->backend != SERAI_DISK_AUTO)
         return disk->backend == SERAI_DISK_BLKD;
+    if (disk->rate_bytes || disk->rate_requests)
+        return true;                  // the kernel's backend has no limits
     if (block_device || disk->shared) // blkd has each image for itself
         return false;
     return disk->format != SERAI_DISK_RAW || blkd_runs(s);
@@ -82,6 +84,9 @@ static void disk_back_keys(struct store_tx *t, const char *dir, void *arg)
     tx_write(t, dir, "discard-enable", "%d", !d->no_discard && !d->readonly);
     if (d->shared)
         tx_write(t, dir, "shared", "1");
+    if (a->by_blkd && (d->rate_bytes || d->rate_requests))
+        tx_write(t, dir, "rate-limit", "%llu %llu", (unsigned long long)d->rate_bytes,
+                 (unsigned long long)d->rate_requests);
     if (a->by_blkd)
         return;
     tx_write(t, dir, "physical-device", "%x:%x", a->major, a->minor);
@@ -279,6 +284,44 @@ int serai_disk_detach(struct serai *s, uint32_t domain, uint32_t devid, bool for
     return ret ? ret : state_change(s, domain, disk_change, &change, err);
 }
 
+struct disk_limits {
+    const struct device *d;
+    uint64_t bytes, requests;
+};
+
+static void limit_nodes(struct store_tx *t, void *arg)
+{
+    const struct disk_limits *l = arg;
+    tx_write(t, l->d->back, "rate-limit", "%llu %llu", (unsigned long long)l->bytes,
+             (unsigned long long)l->requests);
+}
+
+static int limit_config(struct serai_config *c, void *arg)
+{
+    const struct disk_limits *l = arg;
+    struct serai_disk *disk = disk_find(c, l->d->id);
+    if (disk) {
+        disk->rate_bytes = l->bytes;
+        disk->rate_requests = l->requests;
+    }
+    return 0;
+}
+
+int serai_disk_set_rate(struct serai *s, uint32_t domain, uint32_t devid, uint64_t bytes,
+                        uint64_t requests, struct serai_error *err)
+{
+    struct device d;
+    struct disk_limits l = {.d = &d, .bytes = bytes, .requests = requests};
+    int ret = disk_device(s, domain, devid, &d, err);
+    if (ret)
+        return ret;
+    if (strcmp(d.backend_kind, blkd) != 0)
+        return err_set(err, -EOPNOTSUPP, "disk %u is not served by blkd, which alone has limits",
+                       devid);
+    ret = store_transaction(s, limit_nodes, &l, err);
+    return ret ? ret : state_change(s, domain, limit_config, &l, err);
+}
+
 struct disk_medium {
     const struct device *d;
     const char *target, *format;
@@ -430,6 +473,13 @@ static void disk_status(struct serai *s, const struct device *d, struct serai_di
     for (int i = 0; format && i <= SERAI_DISK_QED; i++)
         if (!strcmp(format, serai_disk_format_name((enum serai_disk_format)i)))
             out->disk.format = (enum serai_disk_format)i;
+    unsigned long long bytes, requests;
+    char *limit = device_key(s, d, "rate-limit");
+    if (limit && sscanf(limit, "%llu %llu", &bytes, &requests) == 2) {
+        out->disk.rate_bytes = bytes;
+        out->disk.rate_requests = requests;
+    }
+    free(limit);
     if (params && *params) {
         out->disk.target = params;
         params = NULL;

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPEC_MAX = 4096 };
+enum { SPEC_MAX = 4096, SPEC_IOPS_MAX = 100000000 };
+#define SPEC_RATE_MAX (UINT64_C(1) << 39)
 
 enum spec_key {
     SPEC_TARGET,
@@ -24,6 +25,8 @@ enum spec_key {
     SPEC_BACKENDTYPE,
     SPEC_SCRIPT,
     SPEC_SPECIFICATION,
+    SPEC_RATE,
+    SPEC_IOPS,
     SPEC_KEYS,
     // Flags:
     SPEC_CDROM = SPEC_KEYS,
@@ -36,9 +39,9 @@ enum spec_key {
 };
 
 static const char *const spec_words[SPEC_WORDS] = {
-    "target",         "format",      "vdev",       "access",        "devtype",
-    "backend",        "backendtype", "script",     "specification", "cdrom",
-    "direct-io-safe", "discard",     "no-discard", "trusted",       "untrusted",
+    "target",         "format",  "vdev",          "access",  "devtype",   "backend",
+    "backendtype",    "script",  "specification", "rate",    "iops",      "cdrom",
+    "direct-io-safe", "discard", "no-discard",    "trusted", "untrusted",
 };
 
 static const char *const format_names[] = {"raw", "vhd", "qcow", "qcow2", "qed"};
@@ -245,6 +248,36 @@ static int spec_words_set(struct spec *sp, struct serai_disk *d)
     return 0;
 }
 
+int serai_disk_rate_parse(const char *text, uint64_t *bytes, struct serai_error *err)
+{
+    uint32_t usec;
+    if (strchr(text, '@'))
+        return err_set(err, -EINVAL, "rate: \"%.60s\": a disk's rate has no interval", text);
+    int ret = serai_rate_parse(text, bytes, &usec, err);
+    if (!ret && *bytes > SPEC_RATE_MAX)
+        ret = err_set(err, -EINVAL, "rate: \"%.60s\" is too much", text);
+    return ret;
+}
+
+static int spec_rates(struct spec *sp, struct serai_disk *d)
+{
+    const char *rate = spec_value(sp, SPEC_RATE), *iops = spec_value(sp, SPEC_IOPS);
+    char *end = NULL;
+    if (rate && serai_disk_rate_parse(rate, &d->rate_bytes, sp->err))
+        return -EINVAL;
+    unsigned long long n = iops && *iops >= '0' && *iops <= '9' ? strtoull(iops, &end, 10) : 0;
+    if (iops && (!end || *end || n > SPEC_IOPS_MAX))
+        return err_set(sp->err, -EINVAL, "iops: \"%.60s\" is no number up to %d", iops,
+                       SPEC_IOPS_MAX);
+    d->rate_requests = n;
+    if ((d->rate_bytes || n) && d->backend == SERAI_DISK_PHY)
+        return err_set(sp->err, -EINVAL,
+                       "%s: the kernel's backend has no limits; use "
+                       "backendtype=blkd",
+                       rate ? "rate" : "iops");
+    return 0;
+}
+
 static int spec_target(struct spec *sp, struct serai_disk *d)
 {
     const char *target = spec_value(sp, SPEC_TARGET);
@@ -273,6 +306,8 @@ int serai_disk_parse(const char *text, struct serai_disk *out, struct serai_erro
         ret = spec_refused(&sp);
     if (!ret)
         ret = spec_words_set(&sp, out);
+    if (!ret)
+        ret = spec_rates(&sp, out);
     if (ret)
         return ret;
     const char *vdev = spec_value(&sp, SPEC_VDEV);
@@ -300,6 +335,10 @@ char *serai_disk_text(const struct serai_disk *d)
         buf_puts(&out, ",no-discard");
     if (d->untrusted)
         buf_puts(&out, ",untrusted");
+    if (d->rate_bytes)
+        buf_printf(&out, ",rate=%lluB/s", (unsigned long long)d->rate_bytes);
+    if (d->rate_requests)
+        buf_printf(&out, ",iops=%llu", (unsigned long long)d->rate_requests);
     if (d->target)
         buf_printf(&out, ",target=%s", d->target);
     return buf_take(&out);

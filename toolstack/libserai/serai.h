@@ -200,7 +200,7 @@ int serai_sched_get(struct serai *s, uint32_t domain, struct serai_sched *out,
 int serai_sched_set(struct serai *s, uint32_t domain, const struct serai_sched *in,
                     struct serai_error *err);
 
-// ---- CPU pools (pool.c) --------------------------------------------------------------------------
+// ---- CPU pools (pool.c) ----------------------------------------------------------------------
 
 // A set of CPUs with guests and a scheduler of their own. Every CPU is in one pool or free.
 struct serai_pool {
@@ -252,14 +252,17 @@ struct serai_disk {
     char vdev[SERAI_VDEV_SIZE]; // "xvda", as the guest is told
     uint32_t devid;             // its number
     bool cdrom, readonly;
-    bool shared;     // others may write it as well: the guests know how to share (access "w!")
-    bool no_discard; // the guest is not offered to give back blocks
-    bool untrusted;  // the guest is told not to trust the backend
+    bool shared;         // others may write it as well: the guests know how to share (access "w!")
+    bool no_discard;     // the guest is not offered to give back blocks
+    bool untrusted;      // the guest is told not to trust the backend
+    uint64_t rate_bytes; // what it may transfer in a second; 0: no limit. Only blkd limits
+    uint64_t rate_requests;
 };
 
 // Reads one element of `disk = [ ... ]` in the syntax of xl-disk-configuration(5), with the
-// additions access=w! and backendtype=blkd. -EINVAL when it is wrong, -EOPNOTSUPP for what is not
-// offered (scripts, driver domains, virtio). Release what *out holds with serai_disk_clear.
+// additions access=w!, backendtype=blkd, rate= and iops=. -EINVAL when it is wrong, -EOPNOTSUPP for
+// what is not offered (scripts, driver domains, virtio). Release what *out holds with
+// serai_disk_clear.
 int serai_disk_parse(const char *text, struct serai_disk *out, struct serai_error *err);
 void serai_disk_clear(struct serai_disk *d);
 // Writes it back so that serai_disk_parse reads the same. NULL without memory; free() it.
@@ -277,6 +280,12 @@ int serai_disk_attach(struct serai *s, uint32_t domain, const struct serai_disk 
 // seconds (it stays asked); `force` then takes it away anyway.
 int serai_disk_detach(struct serai *s, uint32_t domain, uint32_t devid, bool force,
                       struct serai_error *err);
+// Changes the limits of a disk while the guest runs; 0: none. -EOPNOTSUPP when blkd does not serve
+// it.
+int serai_disk_set_rate(struct serai *s, uint32_t domain, uint32_t devid, uint64_t bytes,
+                        uint64_t requests, struct serai_error *err);
+// "20MB/s" as the key `rate` of a disk has it, bytes for each second; "none" and "0" give 0.
+int serai_disk_rate_parse(const char *text, uint64_t *bytes, struct serai_error *err);
 // Puts another image into a CD drive; NULL: takes out the one that is in it.
 int serai_disk_insert(struct serai *s, uint32_t domain, uint32_t devid, const char *target,
                       struct serai_error *err);
