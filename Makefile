@@ -319,6 +319,9 @@ UNIT_LIB_tools_base    := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_LIB_tools_config  := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_LIB_tools_create  := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_LIB_tools_ramdisk := $(UNPACK_LIBS) $(NL_LIBS)
+UNIT_TESTS += lifed_dump
+UNIT_SRC_lifed_dump    := toolstack/lifed/dump.c $(addprefix toolstack/base/,buf.c file.c log.c)
+UNIT_CFLAGS_lifed_dump  = $(TOOLS_INC) -Itoolstack/lifed
 # The block daemon's, against a guest in memory (blkd_fake.c).
 BLKD_UNIT := blkd_proto blkd_data blkd_kill
 BLKD_SRC  := $(addprefix toolstack/blkd/,$(TS_BLKD_PURE)) \
