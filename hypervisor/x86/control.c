@@ -327,8 +327,9 @@ long arch_platform_op(struct xen_platform_op *op, bool *copy_back)
     case XENPF_get_cpu_version:
         *copy_back = true;
         return platform_get_cpu_version(op);
-    case XENPF_change_freq:
     case XENPF_set_processor_pminfo:
+        return -ENOSYS; // of another error Linux complains, for each CPU
+    case XENPF_change_freq:
     case XENPF_resource_op:
         return -ENODEV;
     case XENPF_cpu_online:

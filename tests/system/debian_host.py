@@ -85,10 +85,22 @@ class DebianHost(Machine):
         """What a command prints under its headline, as rows of words."""
         return [row.split() for row in self.sh(command).split("\n")[1:]]
 
-    def wait_console(self, name, pattern, timeout=180):
-        """Wait until a line of the guest's console matches (grep -E): the last such line."""
-        return self.wait_for(f"grep -E '{pattern}' {CONSOLES}/guest-{name}.log | tail -n 1 | "
-                             "grep .", timeout)
+    def wait_console(self, name, pattern, timeout=180, after=0):
+        """Wait until a line of the guest's console matches (grep -E), not counting the first
+        `after` lines: the last such line."""
+        return self.wait_for(f"tail -n +{after + 1} {CONSOLES}/guest-{name}.log | "
+                             f"grep -aE '{pattern}' | tail -n 1 | grep .", timeout)
+
+    def console_lines(self, name):
+        """How many lines the guest has printed, for `after`."""
+        return int(self.sh(f"wc -l <{CONSOLES}/guest-{name}.log"))
+
+    def type_into(self, command, keys):
+        """Run a command that wants a terminal, give it keys (printf) one by one, then hang up:
+        what it showed."""
+        typed = "; ".join(f"sleep 2; printf '{key}'" for key in keys)
+        return self.sh(f"({typed}; sleep 2) | timeout -k 5 60 script -qec '{command}' /dev/null "
+                       "|| test $? = 124")
 
     def wait(self, condition, complaint, timeout=120):
         end = time.monotonic() + timeout

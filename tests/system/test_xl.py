@@ -69,6 +69,11 @@ def test_the_host(host):
     assert host.sh("xl dmesg | grep -c 'Serai, a hypervisor'") == "1"
     host.sh("xl debug-keys q; xl dmesg -c | grep 'd0: refs'; ! xl dmesg | grep .")
     assert "max" in host.sh("xl list -l")
+    assert host.table("xl vm-list")[0][1:] == ["0", "Domain-0"]
+    assert host.table("xl sharing")[0][-1] == "0"
+    for command in ("xl psr-hwinfo", "xl set-parameters ept=1"):
+        with pytest.raises(CommandFailed):
+            host.sh(command)
     host.sh("xen-cpuid -p | grep 'PV Default policy'" if host.try_sh("which xen-cpuid")[0] == 0
             else "/usr/lib/xen-4.17/bin/xen-cpuid -p | grep 'PV Default policy'")
 
@@ -91,7 +96,7 @@ def test_a_small_guest(host):
     assert host.names() == ["two"]
     number = host.sh("xl domid two")
     assert host.sh(f"xl domname {number}") == "two"
-    host.sh("xl mem-max two 20")
+    host.sh("xl mem-max two 20; xl config-update two /root/one.cfg; xl uptime two")
     host.sh("xl destroy two")
     assert host.names() == []
 
@@ -129,15 +134,17 @@ def test_cpu_pools(host):
 
 
 def test_life_of_a_linux(host):
-    host.linux("one", "echo cpus $(nproc)", vcpus=2)
-    host.wait_console("one", "cpus 2")
-    text = host.sh("timeout -s INT 5 xl console one </dev/null | cat", 60)
-    assert "guest: up" in text or text == ""    # xenconsoled keeps what nobody has read
+    host.linux("one", "while read line; do echo got $line cpus $(nproc); done", vcpus=2)
+    host.wait_console("one", "guest: up on 2")
+    # The last key is the one that leaves: control and ].
+    assert "got hello cpus 2" in host.type_into("xl console one", ["hello\\n", "\\035"])
     host.sh("xl sysrq one h; xl trigger one nmi 0")
     host.wait_console("one", "sysrq: HELP")
     host.wait_console("one", "NMI")
+    assert host.state("one") in ("-b----", "r-----")
+    lines = host.console_lines("one")
     host.sh("xl reboot one")
-    host.wait_for("test $(grep -c 'guest: up' /var/log/xen/console/guest-one.log) = 2", 240)
+    host.wait_console("one", "guest: up", 240, after=lines)
     host.wait(lambda: host.names() == ["one"], "it is not alone after the reboot")
     host.sh("xl shutdown -w one", 240)
     host.wait(lambda: host.names() == [], "it did not go")
@@ -148,26 +155,37 @@ def test_cpus_and_memory_of_a_linux(host):
     host.linux("one", "i=0; while :; do i=$((i+1)); "
                "for c in /sys/devices/system/cpu/cpu[1-9]/online; do echo 1 >$c; done; "
                "echo beat $i cpus $(nproc) kb $(awk '/MemTotal/{print $2}' /proc/meminfo); "
-               "sleep 1; done", vcpus=1, maxvcpus=2, maxmem=192)
-    host.wait_console("one", "beat .* cpus 1")
+               "sleep 1; done 2>/dev/null", vcpus=1, maxvcpus=2, maxmem=192)
+
+    def beat():
+        """The newest line: CPUs and memory in KiB."""
+        words = host.wait_console("one", "beat .* kb [0-9]").split()
+        return int(words[3]), int(words[5])
+    assert beat()[0] == 1
     host.sh("xl vcpu-set one 2")
-    host.wait_console("one", "cpus 2")
-    host.sh("xl vcpu-set one 1; echo >/var/log/xen/console/guest-one.log")
-    host.wait_console("one", "beat .* cpus 1")
-    before = int(host.wait_console("one", "beat .* kb").split()[-1])
+    host.wait(lambda: beat()[0] == 2, "no second CPU")
+    assert [x[4][2] for x in host.table("xl vcpu-list one")] != ["p", "p"]
+    host.sh("xl vcpu-set one 1")
+    host.wait(lambda: beat()[0] == 1, "the second CPU stayed")
+    assert host.table("xl vcpu-list one")[1][4] == "--p"
+    before = beat()[1]
     host.sh("xl mem-set one 128")
-    host.wait(lambda: int(host.wait_console("one", "beat .* kb").split()[-1]) < before - 30000,
-              "the balloon did not grow")
+    host.wait(lambda: beat()[1] < before - 30000, "the balloon did not grow")
     assert host.table("xl list one")[0][2] == "128"
     host.sh("xl mem-set one 192")
     host.wait(lambda: host.table("xl list one")[0][2] == "192", "the balloon did not shrink")
+    with pytest.raises(CommandFailed):
+        host.sh("xl mem-set one 400")       # more than maxmem
+    host.sh("xl mem-max one 200; xl list -l one | grep '\"max_memkb\": 204800'")
 
 
 def test_devices_of_a_linux(host):
     host.sh("truncate -s 4M /tmp/one /tmp/two; echo first-disk | dd of=/tmp/one conv=notrunc;"
             "losetup /dev/loop0 /tmp/one; losetup /dev/loop1 /tmp/two")
-    host.linux("one", "head -n 1 /dev/xvda; ip addr add 10.77.0.2/24 dev eth0;"
-               "ip link set eth0 up; echo ready",
+    host.linux("one", "head -n 1 /dev/xvda; echo kept-on-disk | dd of=/dev/xvda conv=fsync;"
+               "ip addr add 10.77.0.2/24 dev eth0; ip link set eth0 up; echo ready;"
+               "while :; do sleep 1; echo have $(cd /sys/class/block; echo xvd*)"
+               "   $(cd /sys/class/net; echo eth*) end; done",
                disk=["phy:/dev/loop0,xvda,w"], vif=["mac=00:16:3e:00:00:01,bridge=xenbr0"])
     host.wait_console("one", "first-disk")
     host.wait_console("one", "ready")
@@ -177,11 +195,19 @@ def test_devices_of_a_linux(host):
     host.sh("xl block-attach one phy:/dev/loop1 xvdb r")
     host.wait(lambda: [x[3] for x in host.table("xl block-list one")] == ["4", "4"],
               "no second disk")
-    host.sh("xl block-detach one xvdb; xl network-attach one bridge=xenbr0")
+    host.wait_console("one", "have xvda xvdb eth0 end")
+    host.sh("xl network-attach one bridge=xenbr0")
     assert len(host.table("xl network-list one")) == 2
-    host.sh("xl network-detach one 1")
+    host.wait_console("one", "have xvda xvdb eth0 eth1 end")
+    host.sh("xl block-detach one xvdb; xl network-detach one 1")
     assert len(host.table("xl block-list one")) == len(host.table("xl network-list one")) == 1
+    lines = host.console_lines("one")
+    host.sh("xl reboot one")                # its devices are taken away and given again
+    host.wait_console("one", "kept-on-disk", 240, after=lines)
+    host.wait_console("one", "have xvda eth0 end", after=lines)
+    host.wait_for("ping -c 1 -W 1 10.77.0.2")
     host.sh("xl destroy one; losetup -d /dev/loop0; losetup -d /dev/loop1")
+    host.wait(lambda: "vif" not in host.sh("ip -o link"), "its interface stayed")
 
 
 def test_the_kernel_as_debian_packs_it(host):
@@ -216,32 +242,66 @@ def test_xenstore_tools(host):
     host.sh("xenstore-rm /test; ! xenstore-exists /test")
 
 
+def guests_of_serai(host):
+    """{name: state} as `serai list` shows them."""
+    return {x["name"]: x["state"] for x in json.loads(host.sh("serai list --json")) if x["id"]}
+
+
+def test_both_toolstacks(host):
+    host.small("theirs", "spin")
+    path = host.config("ours", kernel="/boot/load.elf", memory=16, extra="spin")
+    host.sh(f"serai create {path}")
+    assert sorted(host.names()) == sorted(guests_of_serai(host)) == ["ours", "theirs"]
+    host.sh("serai pause theirs; xl pause ours")
+    assert host.state("theirs") == host.state("ours") == "--p---"
+    assert set(guests_of_serai(host).values()) == {"paused"}
+    host.sh("serai unpause theirs; xl unpause ours; serai vcpu-pin theirs 0 1; xl vcpu-pin ours 0 0;"
+            "xl sched-credit2 -d ours -w 300; serai sched-credit2 -d theirs -w 400")
+    assert [x[-3] for x in host.table("xl vcpu-list ours theirs")] == ["0", "1"]
+    assert host.table("xl sched-credit2 -d theirs")[0][2] == "400"
+    for command in (f"serai create {path}", f"xl create -q {path}"):
+        with pytest.raises(CommandFailed):
+            host.sh(command)            # the name is taken
+    host.sh("serai destroy theirs; xl destroy ours")
+    assert host.names() == [] and guests_of_serai(host) == {}
+
+
 XML = """<domain type='xen'><name>{name}</name><memory unit='MiB'>160</memory>
-<vcpu>1</vcpu><os><type arch='x86_64' machine='xenpv'>linux</type>
+<vcpu current='1'>2</vcpu><os><type arch='x86_64' machine='xenpv'>linux</type>
 <kernel>/boot/vmlinux</kernel><initrd>/boot/guest.img</initrd>
 <cmdline>{options}</cmdline></os><on_reboot>restart</on_reboot>
-<devices><console type='pty'><target type='xen' port='0'/></console></devices></domain>"""
+<devices><disk type='block' device='disk'><driver name='phy'/><source dev='/dev/loop0'/>
+<target dev='xvda' bus='xen'/></disk>
+<console type='pty'><target type='xen' port='0'/></console></devices></domain>"""
 
 
 def test_libvirt(host):
-    xml = base64.b64encode(XML.format(name="virt", options=QUIET).encode()).decode()
-    host.sh(f"echo {xml} | base64 -d >/root/virt.xml; libvirtd -d")
+    code = base64.b64encode(b"head -n 1 /dev/xvda; "
+                            b"while read line; do echo got $line; done").decode()
+    xml = XML.format(name="virt", options=f"{QUIET} do={code}")
+    host.sh("truncate -s 1M /tmp/one; echo first-disk | dd of=/tmp/one conv=notrunc;"
+            "losetup /dev/loop0 /tmp/one; libvirtd -d")
+    host.sh(f"echo {base64.b64encode(xml.encode()).decode()} | base64 -d >/root/virt.xml")
     host.wait_for(f"{VIRSH} version | grep 'Xen 4.17.0'", 60)
     host.sh(f"{VIRSH} define /root/virt.xml; {VIRSH} list --all | grep 'shut off'")
     host.sh(f"{VIRSH} start virt", 300)
-    host.wait_console("virt", "guest: up")
+    host.wait_console("virt", "first-disk")
     info = dict(re.findall(r"^(.*?): +(.*)$", host.sh(f"{VIRSH} dominfo virt"), re.M))
     assert info["Used memory"] == "163840 KiB" and info["CPU(s)"] == "1"
     assert host.names() == ["virt"]
+    assert "got hello" in host.type_into(f"{VIRSH} console virt", ["hello\\n", "\\035"])
     host.sh(f"{VIRSH} suspend virt")
     assert host.sh(f"{VIRSH} domstate virt") == "paused"
     host.sh(f"{VIRSH} resume virt; {VIRSH} vcpupin virt 0 1")
     host.sh(f"{VIRSH} schedinfo virt --set weight=300")
     assert host.table("xl sched-credit2 -d virt")[0][2:] == ["300", "0"]
+    host.sh(f"{VIRSH} setmem virt 140M --live; {VIRSH} setvcpus virt 2 --live")
+    host.wait(lambda: host.table("xl list virt")[0][2] == "140", "the balloon did not grow")
+    assert host.sh(f"{VIRSH} vcpucount virt --live --current") == "2"
     host.sh(f"{VIRSH} shutdown virt")
     host.wait_for(f"{VIRSH} domstate virt | grep 'shut off'", 120)
-    host.sh(f"{VIRSH} start virt; {VIRSH} destroy virt; {VIRSH} undefine virt", 300)
-    host.sh("kill $(cat /var/run/libvirtd.pid)")
+    host.sh(f"{VIRSH} start --paused virt; {VIRSH} destroy virt; {VIRSH} undefine virt", 300)
+    host.sh("kill $(cat /var/run/libvirtd.pid); losetup -d /dev/loop0")
 
 
 def test_the_xenstored_in_c(load):
