@@ -274,7 +274,7 @@ UNIT_CFLAGS_microcode    := -fno-builtin-strtoull
 UNIT_SRC_emulate_native  := tests/unit/emulate_host.c $(EMULATE_SRC)
 
 # The toolstack's; those that manage domains do so in a hypervisor of their own (fake_xen.c).
-TOOLS_UNIT := tools_wait tools_balance tools_base tools_cfg tools_config tools_console tools_core tools_create tools_disk tools_metrics tools_op tools_ramdisk \
+TOOLS_UNIT := tools_wait tools_balance tools_base tools_cfg tools_cli tools_config tools_console tools_core tools_create tools_disk tools_metrics tools_op tools_ramdisk \
               tools_store tools_xsclient \
               tools_pty tools_net tools_net_conf
 TOOLS_NET  := $(addprefix toolstack/libserai/,net_addr.c vif_config.c) \
@@ -298,6 +298,8 @@ UNIT_SRC_tools_core    := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_LIB_tools_core    := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_SRC_tools_metrics := toolstack/cli/metrics.c $(TOOLS_LIB)
 UNIT_LIB_tools_metrics := $(UNPACK_LIBS) $(NL_LIBS)
+UNIT_SRC_tools_cli     := toolstack/cli/run.c $(TOOLS_LIB)
+UNIT_LIB_tools_cli     := $(UNPACK_LIBS) $(NL_LIBS)
 UNIT_SRC_tools_op      := tests/unit/kernel_image.c $(TOOLS_LIB)
 UNIT_LIB_tools_op      := $(UNPACK_LIBS) $(NL_LIBS) -pthread \
                           $(foreach f,xencall1 xencall2 xencall2L xencall4 xenforeignmemory_map \
