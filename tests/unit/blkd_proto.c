@@ -264,6 +264,9 @@ static void test_states(void **unused)
         {5, 6, true, true, false, BACKEND_CLOSE},
         {5, 1, true, true, false, BACKEND_CLOSE},
         {5, 0, false, false, false, BACKEND_CLOSE},
+        {5, 4, false, false, false, BACKEND_REATTACH}, /* killed while it was to go */
+        {5, 5, true, false, false, BACKEND_REATTACH},
+        {5, 4, false, false, true, BACKEND_NONE},
         {6, 6, false, false, false, BACKEND_NONE},
         {6, 1, false, false, false, BACKEND_OPEN},
         {6, 1, false, false, true, BACKEND_NONE},

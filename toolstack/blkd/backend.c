@@ -32,6 +32,23 @@ static enum backend_action step_connected(const struct backend_view *v)
     }
 }
 
+// The frontend lets go when what it has in work is answered, by whichever process.
+static enum backend_action step_closing(const struct backend_view *v)
+{
+    switch (v->front) {
+    case XenbusStateInitialised:
+    case XenbusStateConnected:
+    case XenbusStateClosing:
+        return v->served || v->failed ? BACKEND_NONE : BACKEND_REATTACH;
+    case XenbusStateUnknown:
+    case XenbusStateInitialising:
+    case XenbusStateClosed:
+        return BACKEND_CLOSE;
+    default:
+        return BACKEND_NONE;
+    }
+}
+
 enum backend_action backend_step(const struct backend_view *v)
 {
     switch (v->own) {
@@ -44,10 +61,7 @@ enum backend_action backend_step(const struct backend_view *v)
     case XenbusStateConnected:
         return step_connected(v);
     case XenbusStateClosing:
-        if (v->front == XenbusStateClosed || v->front == XenbusStateUnknown ||
-            v->front == XenbusStateInitialising)
-            return BACKEND_CLOSE;
-        return BACKEND_NONE;
+        return step_closing(v);
     case XenbusStateClosed:
         if (v->front == XenbusStateInitialising && v->online && !v->failed)
             return BACKEND_OPEN;

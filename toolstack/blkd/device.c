@@ -285,7 +285,8 @@ static int device_open_image(struct device *d)
     }
     // A frontend that is being served already has more to lose: it waits longer.
     uint64_t now = loop_now_ms();
-    unsigned patience = d->own == XenbusStateConnected ? 20 : 1;
+    bool served = d->own == XenbusStateConnected || d->own == XenbusStateClosing;
+    unsigned patience = served ? 20 : 1;
     if (ret == -EAGAIN && !d->retry_until_ms)
         d->retry_until_ms = now + (uint64_t)d->all->options.lock_wait_ms * patience;
     if (ret == -EAGAIN && now < d->retry_until_ms && device_retry_in(d, RETRY_MS))
@@ -379,7 +380,7 @@ static void device_act_connect(struct device *d, bool redo)
     }
     d->served = true;
     // A medium may have been changed while no process served the drive.
-    if (!redo || d->cdrom) {
+    if (!redo || (d->cdrom && d->own == XenbusStateConnected)) {
         struct store_pair p[6];
         unsigned n = device_describe(d, p);
         pair_set(&p[n++], "state", "%d", XenbusStateConnected);
