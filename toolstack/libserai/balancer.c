@@ -271,28 +271,25 @@ static int room_wait(struct serai_balance *b, uint64_t kib, struct serai_error *
 int balancer_make_room(struct serai *s, const struct serai_host *host, const uint8_t uuid[16],
                        uint64_t kib, int *fd, struct serai_error *err)
 {
-    struct serai_balance *b = NULL;
+    struct serai_balance b = {.s = s};
     *fd = -1;
     if (balance_free(host) >= kib)
         return 0;
-    int ret = serai_balance_open(s, &b, err);
-    if (ret)
-        return ret;
-    ret = balance_look(b, err);
-    if (!ret && b->free_kib < kib) {
-        if (b->free_kib + room_possible(b) < kib)
-            ret = room_refuse(b, kib, err);
+    int ret = balance_look(&b, err);
+    if (!ret && b.free_kib < kib) {
+        if (b.free_kib + room_possible(&b) < kib)
+            ret = room_refuse(&b, kib, err);
         else
             *fd = room_begin(s, uuid, kib, err);
         if (!ret && *fd < 0)
             ret = *fd;
         if (!ret)
-            ret = room_wait(b, kib, err);
+            ret = room_wait(&b, kib, err);
         if (ret) {
             balancer_room_end(s, uuid, *fd);
             *fd = -1;
         }
     }
-    serai_balance_close(b);
+    free(b.guests);
     return ret;
 }

@@ -115,7 +115,7 @@ int serai_domain_wait_target(struct serai *s, uint32_t id, unsigned timeout_ms,
                              serai_progress_fn *progress, void *ctx, struct serai_error *err)
 {
     struct serai_domain d;
-    uint64_t target, first = 0, best = UINT64_MAX;
+    uint64_t target = 0, first = 0, best = UINT64_MAX;
     unsigned idle = 0;
     for (;; idle += TARGET_LOOK_MS) {
         int ret = serai_domain_get(s, id, &d, err);
