@@ -46,7 +46,7 @@ def machine(tmp_path_factory, vmlinux, load):
         files[f"cd/{name}.iso"] = make_iso(folder, name)
     qemu = (debian_drive() + debian_drive() + drive(f"{DISK_GUEST}/repo.img", "readonly=on") +
             drive(folder / "store", "cache=unsafe") +
-            drive(folder / "raw", "cache=unsafe,discard=unmap"))
+            drive(folder / "raw", "cache=unsafe,discard=unmap") + debian_drive())
     with DiskHost("disk_guest", vmlinux, files=files, options="dom0_mem=640M", qemu=qemu) as m:
         m.boot()
         m.sh(f"mkdir -p {STORE}; modprobe ext4; mount -t ext4 /dev/vdd {STORE}")
@@ -55,14 +55,26 @@ def machine(tmp_path_factory, vmlinux, load):
         m.power_off()
 
 
-@pytest.fixture
-def guest(machine):
-    """A guest that lives on the kernel's backend, with image files for tests to give to it."""
-    machine.sh(f"rm -f {STORE}/*; for n in a b c; do truncate -s 96M {STORE}/$n; done")
+@pytest.fixture(scope="module")
+def resident(machine):
+    """A guest that lives on the kernel's backend."""
     machine.start("disks", [ROOT_PHY])
     yield machine
     machine.gone("disks")
     machine.wait_for("[ -z \"$(ls -A /run/serai/blkd)\" ]")
+
+
+@pytest.fixture
+def guest(resident):
+    """The same with nothing but its own disk; tests give it image files and /dev/vde."""
+    m = resident
+    m.sh(f"rm -f {STORE}/[abc]; for n in a b c; do truncate -s 96M {STORE}/$n; done")
+    yield m
+    for vdev in disks(m):
+        if vdev != "xvda":
+            m.sh(f"serai block-detach --force disks {vdev}", 60)
+    assert list(disks(m)) == ["xvda"]
+    m.wait_for("[ -z \"$(ls -A /run/serai/blkd)\" ]")
 
 
 def attach(m, spec, name="disks"):
@@ -179,7 +191,7 @@ def test_read_only_and_shared(guest):
 # ---- long -----------------------------------------------------------------------------------
 
 @pytest.mark.long
-@pytest.mark.parametrize("root", [ROOT_PHY, ROOT_BLKD], ids=["blkback", "blkd"])
+@pytest.mark.parametrize("root", ["/dev/vdf,raw,xvda,rw", ROOT_BLKD], ids=["blkback", "blkd"])
 def test_installed_package_stays(machine, root):
     """A program and two libraries, by apt; lifed makes the guest again when it reboots."""
     m = machine
@@ -209,8 +221,8 @@ def test_killed_under_fio(guest):
     m.start("killed", [ROOT_BLKD, f"{STORE}/a,raw,xvdb,rw", f"{STORE}/b,raw,xvdc,rw"],
             options="xen_blkfront.max_ring_page_order=2")
     m.run("killed", "mkdir -p /data")
-    files = [{"directory": "/data", "rw": "randwrite", "bsrange": "4k-32k", "size": "4M", "fsync": 8,
-              "direct": 0}]
+    files = [{"directory": "/data", "rw": "randwrite", "bsrange": "4k-32k", "size": "4M",
+              "fsync": 8, "direct": 0}]
     jobs = both_ways("/dev/xvdb", 16) + files
     one = m.begin("killed", fio(jobs))
     two = m.begin("killed", fio(trimming("/dev/xvdc", 4)))
@@ -251,21 +263,27 @@ def test_hot_plug_under_fio(guest):
 
 @pytest.mark.long
 def test_taken_away_while_in_use(guest):
-    """The guest's programs get errors, its kernel and other disks go on, the disk can come back;
-    a guest that does not answer keeps it, until the user insists."""
+    """While a guest works with a disk it stays; when it has it mounted only, or does not answer and
+    the user insists, the guest's programs get errors and its kernel and other disks go on."""
     m = guest
     attach(m, f"{STORE}/a,raw,xvdb,rw")
-    busy = "while dd if=/dev/zero of=/dev/xvdc bs=64k count=1500 oflag=direct " \
-           "conv=notrunc,nocreat; do :; done 2>/run/dd.err; grep ^dd: /run/dd.err; false"
     for spec in f"{STORE}/b,raw,xvdc,rw", RAW.format("xvdc"):
-        other = m.begin("disks", fio(both_ways("/dev/xvdb", 4)))
         attach(m, spec)
-        writer = m.begin("disks", busy)
-        m.run("disks", "sleep 2")
+        busy = m.begin("disks", fio(both_ways("/dev/xvdc", 4, time_based=1, runtime=20)))
+        m.run("disks", "sleep 3")
+        status, text = m.try_sh("serai block-detach disks xvdc", 60)
+        assert status and "is using disk" in text and "--force" in text, text
+        m.done("disks", busy)
+        # Mounted, but quiet.
+        other = m.begin("disks", fio(both_ways("/dev/xvdb", 4)))
+        m.run("disks", "mke2fs -qF /dev/xvdc && mount /dev/xvdc /mnt && cp /bin/ls /mnt && sync")
         m.sh("serai block-detach disks xvdc", 60)
-        status, text = m.finish("disks", writer, 60)
-        assert status and "error writing '/dev/xvdc'" in text, text
+        status, text = m.try_in("disks", "ls -lR /mnt; dd if=/dev/zero of=/mnt/x bs=64k count=9 "
+                                "conv=fsync")
+        assert status and "rror" in text, text
+        m.run("disks", "umount -l /mnt")
         m.done("disks", other)
+        # It can come back; a guest that does not answer keeps it.
         attach(m, spec)
         m.run("disks", fio(both_ways("/dev/xvdc", 2)))
         m.sh("serai pause disks")
@@ -274,6 +292,23 @@ def test_taken_away_while_in_use(guest):
         m.sh("serai block-detach --force disks xvdc", 60)
         assert "xvdc" not in disks(m)
         m.sh("serai unpause disks")
-        m.run("disks", "for _ in $(seq 100); do [ -e /dev/xvdc ] || exit 0; sleep 0.1; done; exit 1")
+        m.run("disks", "for _ in $(seq 100); do [ -e /dev/xvdc ] || exit 0; sleep 0.1; done; "
+                       "exit 1")
         m.run("disks", fio(both_ways("/dev/xvdb", 4)))
     assert m.run("disks", "dmesg | grep -cE 'BUG|Oops|hung' || true") == "0"
+
+
+@pytest.mark.long
+def test_rate_holds(guest):
+    """Bytes and requests of a disk by the guest's clock, also changed while it works."""
+    m = guest
+    attach(m, f"vdev=xvdb,access=rw,rate=2MB/s,target={STORE}/a")
+    read = ("t=$(date +%s%N); dd if=/dev/xvdb of=/dev/null bs={0} count={1} iflag=direct 2>/dev/null "
+            "&& echo $((($(date +%s%N) - t) / 1000000))")
+    ms = int(m.run("disks", read.format("1M", 20)))
+    assert 0.97 * 2e6 < 20 * 2**20 / (ms / 1000) < 1.03 * 2e6, ms
+    m.sh("serai block-rate disks xvdb none 50")
+    ms = int(m.run("disks", read.format("4k", 500)))
+    assert 0.97 * 50 < 500 / (ms / 1000) < 1.03 * 50, ms
+    m.sh("serai block-rate disks xvdb none")
+    assert int(m.run("disks", read.format("1M", 20))) < 8000

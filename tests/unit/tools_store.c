@@ -3,7 +3,10 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <unistd.h>
+
+#include "file.h"
 
 #include "fake_store.h"
 #include "fake_xen.h"
@@ -403,6 +406,41 @@ static void test_memory_and_vcpus(void **unused)
     serai_config_free(c);
 }
 
+static bool busy_ends;
+
+/* A guest that reads all the time, as blkd counts it. */
+static void *busy(void *path)
+{
+    for (unsigned n = 1; !__atomic_load_n(&busy_ends, __ATOMIC_SEQ_CST); n++) {
+        char text[64];
+        snprintf(text, sizeof(text), "1 51712 %u 0 0 0 0 0\n", n);
+        assert_int_equal(file_write_atomic(path, text, strlen(text), 0644), 0);
+        usleep(20000);
+    }
+    return NULL;
+}
+
+static void test_busy(void **unused)
+{
+    char path[400];
+    pthread_t thread;
+    uint32_t id;
+
+    assert_int_equal(create("web", disk_line("w"), &id), 0);
+    fake_store_set("/local/domain/1/device/vbd/51712/state", "4");
+    fake_store_set("/local/domain/0/backend/serai/1/51712/state", "4");
+    snprintf(path, sizeof(path), "%s/blkd.stats", state);
+    assert_int_equal(pthread_create(&thread, NULL, busy, path), 0);
+    assert_int_equal(serai_disk_detach(s, id, 51712, false, &err), -EBUSY);
+    assert_non_null(strstr(err.text, "is using disk 51712"));
+    check("/local/domain/0/backend/serai/1/51712/state", "4");
+    __atomic_store_n(&busy_ends, true, __ATOMIC_SEQ_CST);
+    pthread_join(thread, NULL);
+    assert_int_equal(serai_disk_detach(s, id, 51712, false, &err), 0);
+    assert_null(fake_store_value("/local/domain/0/backend/serai/1/51712"));
+    unlink(path);
+}
+
 static void test_disk_rate(void **unused)
 {
     struct serai_disk_status *list;
@@ -487,6 +525,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory_and_vcpus, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_rate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_busy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cd, setup, teardown),
     };
 

@@ -88,7 +88,8 @@ static const struct cli_command commands[] = {
      "given as several arguments.\n",
      cmd_block_attach, false},
     {"block-detach", "[-f] NAME VDEV", "take a disk from a guest",
-     "  -f, --force   also when the guest does not let go of it\n", cmd_block_detach, false},
+     "  -f, --force   also when the guest is using it or does not let go of it\n", cmd_block_detach,
+     false},
     {"block-rate", "NAME VDEV RATE|none [REQUESTS]", "limit what a disk does in a second",
      "RATE is written as in a configuration: 20MB/s. REQUESTS: so many reads and writes at most;\n"
      "0, or nothing: any number. It changes at once. Only disks that blkd serves have limits.\n",

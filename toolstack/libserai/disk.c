@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DISK_OPENED_MS = 10000, SECTOR_BYTES = 512 };
+enum { DISK_LOOK_MS = 700, DISK_OPENED_MS = 10000, SECTOR_BYTES = 512 };
 
 static const char phy[] = "vbd", blkd[] = "serai"; // kinds of backends
 
@@ -268,6 +268,46 @@ static int disk_device(struct serai *s, uint32_t domain, uint32_t devid, struct 
     return ret;
 }
 
+static uint64_t disk_requests(struct serai *s, const struct device *d)
+{
+    struct serai_usage *list;
+    uint64_t requests = 0;
+    size_t count;
+    if (serai_usage_list(s, &list, &count, NULL))
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].kind == SERAI_USAGE_DISK && list[i].domain == d->domain &&
+            list[i].devid == d->id)
+            requests += list[i].in_count + list[i].out_count;
+    free(list);
+    return requests;
+}
+
+// -EBUSY while requests come all the time. A front end cannot be asked whether it is in use, and
+// Linux's loses the requests that wait in it when it has to go, for which its users then wait.
+static int disk_unused(struct serai *s, const struct device *d, struct serai_error *err)
+{
+    unsigned front, back;
+    device_states(s, d, &front, &back);
+    if (front != SERAI_DEVICE_CONNECTED || back != SERAI_DEVICE_CONNECTED)
+        return 0;
+    uint64_t grown = 0, before = disk_requests(s, d);
+    // What had ended just before may be counted a little later.
+    for (unsigned i = 0; i < 2; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = DISK_LOOK_MS * 1000000L}, NULL);
+        uint64_t now = disk_requests(s, d);
+        if (now <= before)
+            return 0;
+        grown += now - before;
+        before = now;
+    }
+    return err_set(
+        err, -EBUSY,
+        "domain %u is using disk %u (%llu requests in %d ms): unmount it there first, or "
+        "take it away with --force",
+        d->domain, d->id, (unsigned long long)grown, 2 * DISK_LOOK_MS);
+}
+
 int serai_disk_detach(struct serai *s, uint32_t domain, uint32_t devid, bool force,
                       struct serai_error *err)
 {
@@ -276,7 +316,9 @@ int serai_disk_detach(struct serai *s, uint32_t domain, uint32_t devid, bool for
     struct serai_config *c;
     int ret = disk_device(s, domain, devid, &d, err);
     if (!ret) {
-        ret = device_remove(s, &d, force, err);
+        ret = force ? 0 : disk_unused(s, &d, err);
+        if (!ret)
+            ret = device_remove(s, &d, force, err);
     } else if (ret == -ENOENT && !serai_domain_config(s, domain, &c, NULL)) {
         ret = disk_find(c, devid) ? 0 : ret; // an empty drive that has no nodes
         serai_config_free(c);

@@ -276,8 +276,9 @@ const char *serai_disk_format_name(enum serai_disk_format format);
 // that could destroy its contents; -EEXIST when the domain has a disk with that number.
 int serai_disk_attach(struct serai *s, uint32_t domain, const struct serai_disk *disk,
                       struct serai_error *err);
-// Asks the guest to let go of a disk and removes it. -ETIMEDOUT when it does not within some
-// seconds (it stays asked); `force` then takes it away anyway.
+// Asks the guest to let go of a disk and removes it. -EBUSY while the guest keeps reading or
+// writing; -ETIMEDOUT when it does not let go within some seconds (it stays asked). `force` asks in
+// any case, and takes it away then.
 int serai_disk_detach(struct serai *s, uint32_t domain, uint32_t devid, bool force,
                       struct serai_error *err);
 // Changes the limits of a disk while the guest runs; 0: none. -EOPNOTSUPP when blkd does not serve
