@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Networks of guests under real load: iperf3 and HTTP between two Debian guests and to the control
+domain, rates, interfaces that come and go, who reaches whom."""
+import json
+import re
+
+import pytest
+
+from disk_guests import DiskHost, debian_drive, make_images
+
+CONF = """bridge = "xenbr0"
+bridge_address = [ "10.20.0.1/24" ]
+"""
+A, B, HOST = "10.20.0.11", "10.20.0.12", "10.20.0.1"
+FRAME, PAYLOAD = 1514, 1448     # of a full TCP segment with a time stamp
+MAC_A = "00:16:3e:20:00:0a"
+VIF_A, VIF_B = f"mac={MAC_A}", "mac=00:16:3e:20:00:0b"
+DEBIAN = "/mnt/debian"          # the guests' Debian, for programs in the control domain
+
+
+@pytest.fixture(scope="module")
+def machine(vmlinux):
+    make_images()
+    qemu = debian_drive() + debian_drive() + debian_drive()
+    with DiskHost("net_guest", vmlinux, files={"etc/serai/network.conf": CONF},
+                  options="dom0_mem=640M", qemu=qemu) as m:
+        m.boot()
+        m.sh("serai network-setup")
+        m.sh(f"mkdir -p {DEBIAN} && modprobe ext4 && mount -t ext4 /dev/vdc {DEBIAN} && "
+             f"mount -t proc proc {DEBIAN}/proc && mount -o bind /dev {DEBIAN}/dev && "
+             f"mount -t tmpfs run {DEBIAN}/run && mkdir {DEBIAN}/run/lock")
+        start_both(m)
+        serve_everywhere(m)
+        yield m
+        m.gone("a")
+        m.gone("b")
+        m.wait_for("[ -z \"$(ls -A /run/serai/net)\" ] && ! ls /sys/class/net | grep -q vif")
+        m.sh(f"killall nginx iperf3; sleep 1; umount -l {DEBIAN}")
+        m.power_off()
+
+
+def start_both(m):
+    m.start("a", ["/dev/vda,raw,xvda,rw"], [VIF_A], options=f"addr={A}/24")
+    m.start("b", ["/dev/vdb,raw,xvda,rw"], [VIF_B], options=f"addr={B}/24")
+
+
+def host(m, command, timeout=120):
+    """Run a command of Debian in the control domain."""
+    return m.sh(f"chroot {DEBIAN} {command}", timeout)
+
+
+def serve_everywhere(m):
+    """A web server and the other end of iperf3 in b and in the control domain."""
+    page = "mkdir -p {0}/srv/www && dd if=/dev/urandom of={0}/srv/www/big bs=64k count=16 " \
+           "2>/dev/null && echo page of {1} >{0}/srv/www/index.html"
+    m.run("a", "iperf3 -s -D")
+    m.run("b", page.format("", "b") + " && nginx && iperf3 -s -D")
+    m.sh(page.format(DEBIAN, "host"))
+    host(m, "nginx")
+    host(m, "iperf3 -s -D")
+
+
+@pytest.fixture
+def both(machine):
+    """The two guests as they were made, each with one interface."""
+    yield machine
+    for name, spec, address in ("a", VIF_A, A), ("b", VIF_B, B):
+        if [(v["devid"], v["bridge"]) for v in vifs(machine, name)] != [(0, "xenbr0")]:
+            for v in vifs(machine, name):
+                machine.sh(f"serai network-detach {name} {v['devid']}", 60)
+            machine.sh(f"serai network-attach {name} '{spec}'")
+        machine.run(name, address_again("eth0", address))
+    machine.sh("serai network-rate a 0 none")
+
+
+def vifs(m, name):
+    return json.loads(m.sh(f"serai network-list --json {name}"))
+
+
+def address_again(nic, address):
+    """A shell command: wait for an interface, give it its address."""
+    return f"until [ -e /sys/class/net/{nic} ]; do sleep 0.1; done; " \
+           f"ip addr replace {address}/24 dev {nic}; ip link set {nic} up"
+
+
+def reaches(m, name, address, source=None):
+    """Whether a guest gets answers from an address."""
+    source = f"-I {source}" if source else ""
+    status, _ = m.try_in(name, f"for _ in 1 2 3 4 5; do ping -qn -c 1 -W 1 {source} {address} && "
+                         "exit 0; done >/dev/null; exit 1")
+    return status == 0
+
+
+def iperf(m, name, address, seconds, options=""):
+    """Bytes received and how long that took by the receiver's clock, without the first second."""
+    m.run(name, f"iperf3 -c {address} -t {seconds} -O 1 -J {options} >/tmp/iperf || "
+          "{ tail -n 3 /tmp/iperf; exit 1; }", 60 + 4 * seconds)
+    text = m.run(name, "sed -n '/\"sum_received\"/,/}/p' /tmp/iperf | tr -d '\\t \\n'")
+    values = dict(re.findall(r'"(seconds|bytes)":([0-9.e+]+)', text))
+    return float(values["bytes"]), float(values["seconds"])
+
+
+def mbits(received, seconds):
+    return received * 8e-6 / seconds
+
+
+def http(run, address, requests, path, at_once=8):
+    """Load a server: requests each second. All must be answered in full."""
+    text = run(f"ab -q -n {requests} -c {at_once} http://{address}/{path} 2>&1")
+    assert re.search(rf"Complete requests: +{requests}\b", text), text
+    assert re.search(r"Failed requests: +0\b", text) and "Non-2xx" not in text, text
+    return float(re.search(r"Requests per second: +([0-9.]+)", text)[1])
+
+
+# ---- ordinary -------------------------------------------------------------------------------
+
+def test_everybody_is_served(both):
+    m = both
+    assert reaches(m, "a", B) and reaches(m, "b", A) and reaches(m, "a", HOST)
+    http(lambda c: m.run("a", c), B, 200, "index.html")
+    http(lambda c: m.run("a", c), HOST, 50, "big")
+    http(lambda c: host(m, c), B, 50, "big")
+    assert mbits(*iperf(m, "a", B, 3)) > 10
+
+
+def test_isolation_and_spoofing(both):
+    m = both
+    m.sh("ip link add inner type bridge; ip addr add 10.21.0.1/24 dev inner; ip link set inner up")
+    m.sh("serai network-attach a bridge=inner")
+    m.run("a", address_again("eth1", "10.21.0.11"))
+    # Not on the same bridge: b has an address of that network, but nothing carries it there.
+    m.run("b", "ip addr add 10.21.0.12/24 dev eth0")
+    assert reaches(m, "a", "10.21.0.1") and not reaches(m, "a", "10.21.0.12", "eth1")
+    m.run("b", "ip addr del 10.21.0.12/24 dev eth0")
+    # On the same bridge, but isolated.
+    for name in "a", "b":
+        m.sh(f"serai network-attach {name} bridge=inner,devid=2,isolated=1")
+    m.run("a", "ip addr flush dev eth1; " + address_again("eth2", "10.21.0.21"))
+    m.run("b", address_again("eth1", "10.21.0.22"))
+    assert reaches(m, "a", "10.21.0.1", "eth2") and reaches(m, "b", "10.21.0.1", "eth1")
+    assert not reaches(m, "a", "10.21.0.22", "eth2")
+    for name in "a", "b":
+        m.sh(f"serai network-detach {name} 2")
+    m.sh("serai network-detach a 1")
+    # Addresses that are not its own.
+    m.sh("serai network-attach a bridge=inner,devid=1,ip=10.21.0.11,guard=ip")
+    m.run("a", address_again("eth1", "10.21.0.11"))
+    assert reaches(m, "a", "10.21.0.1", "10.21.0.11")
+    m.run("a", "ip addr add 10.21.0.99/24 dev eth1")
+    assert not reaches(m, "a", "10.21.0.1", "10.21.0.99")
+    m.run("a", "ip link set eth1 down; ip link set eth1 address 00:16:3e:99:99:99; "
+          "ip link set eth1 up; ip neigh flush dev eth1")
+    m.sh("ip neigh flush dev inner")
+    assert not reaches(m, "a", "10.21.0.1", "10.21.0.11")
+    m.sh("serai network-detach a 1; ip link del inner")
+    assert reaches(m, "a", HOST)
+
+
+# ---- long -----------------------------------------------------------------------------------
+
+@pytest.mark.long
+def test_load_in_all_directions(both):
+    m = both
+    rates = {}
+    for name, address in ("a", B), ("a", HOST), ("b", HOST):
+        for way, options in ("to", ""), ("from", "-R"), ("four to", "-P 4"):
+            rates[f"{name} {way} {address}"] = round(mbits(*iperf(m, name, address, 5, options)))
+    print(f"Mbit/s: {rates}")
+    assert min(rates.values()) > 2, rates
+    asked = {"a of b": http(lambda c: m.run("a", c), B, 3000, "index.html", 16),
+             "a of b, 1 MiB": http(lambda c: m.run("a", c), B, 200, "big"),
+             "a of the control domain": http(lambda c: m.run("a", c), HOST, 3000, "index.html", 16),
+             "the control domain of b": http(lambda c: host(m, c), B, 3000, "index.html", 16)}
+    print(f"requests per second: {asked}")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mbit", [10, 100])
+def test_rate_holds(both, mbit):
+    """What arrives by the receiver's clock, in whole frames. An emulated machine may be too slow
+    for the limit for a while; too fast it never is."""
+    m = both
+
+    def rate(receiver):
+        received, seconds = map(float, receiver(f"/usr/local/sbin/received {A} 12").split())
+        assert seconds > 11
+        return mbits(received * FRAME / PAYLOAD, seconds)
+    receivers = {"guest": lambda c: m.run("b", c), "control domain": lambda c: host(m, c)}
+    free = {who: rate(receiver) for who, receiver in receivers.items()}
+    m.sh(f"serai network-rate a 0 {mbit}Mb/s")
+    for who, receiver in receivers.items():
+        rates = [rate(receiver)]
+        while len(rates) < 4 and rates[-1] < 0.97 * mbit:
+            rates.append(rate(receiver))
+        print(f"limit {mbit} Mbit/s to the {who}: {rates}; without limit {free[who]:.0f} Mbit/s")
+        assert max(rates) < 1.03 * mbit
+        assert rates[-1] > 0.97 * mbit or free[who] < 1.5 * mbit, "slower than it may be"
+    # What it receives is not limited.
+    assert mbits(*iperf(m, "a", B, 5, "-R")) > min(1.5 * mbit, 0.3 * free["guest"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("other", [B, HOST], ids=["guest", "control"])
+def test_replugged_under_load(both, other):
+    """The interface vanishes in the middle of a connection; with the next one it goes on."""
+    m = both
+    m.sh("serai network-rate a 0 20Mb/s")
+    m.run("a", "(while :; do " + address_again("eth0", A) + "; sleep 0.3; done) >/dev/null 2>&1 & "
+          "echo $! >/run/again")
+    load = m.begin("a", f"iperf3 -c {other} -t 40 -J >/tmp/iperf || "
+                   "{ tail -n 5 /tmp/iperf; exit 1; }")
+    for _ in range(4):
+        m.sh("sleep 4; serai network-detach a 0", 60)
+        assert not vifs(m, "a")
+        m.sh(f"serai network-attach a '{VIF_A},rate=20Mb/s'")
+    m.done("a", load, 240)
+    m.run("a", "kill $(cat /run/again)")
+    assert reaches(m, "a", other)
+    assert mbits(*iperf(m, "a", other, 3)) > 5
+
+
+@pytest.mark.long
+def test_more_queues_and_interfaces(both):
+    """Four interfaces of a guest, two queues each, all with load at once."""
+    m = both
+    assert m.run("a", "ls -d /sys/class/net/eth0/queues/rx-* | wc -l") == "2"
+    for i in 1, 2, 3:
+        m.sh(f"serai network-attach a mac=00:16:3e:20:01:0{i}")
+        m.run("a", f"until [ -e /sys/class/net/eth{i} ]; do sleep 0.1; done; "
+              f"ip addr add 10.20.{i}.11/24 dev eth{i}; ip link set eth{i} up; "
+              f"ls -d /sys/class/net/eth{i}/queues/rx-* | wc -l | grep -x 2")
+        m.run("b", f"ip addr add 10.20.{i}.12/24 dev eth0; iperf3 -s -D -p 530{i}")
+    jobs = [m.begin("a", f"iperf3 -c 10.20.{i}.12 -p 530{i} -P 2 -t 8 >/dev/null")
+            for i in (1, 2, 3)]
+    for job in jobs:
+        m.done("a", job)
+    counts = [int(m.run("a", f"cat /sys/class/net/eth{i}/statistics/tx_bytes")) for i in (1, 2, 3)]
+    assert min(counts) > 1 << 20, counts
+    # Both queues of an interface had work.
+    lines = m.run("a", "grep -E 'vif[123]-q[01]-tx' /proc/interrupts").split("\n")
+    busy = [x for x in lines if sum(map(int, re.findall(r" (\d+)(?= )", x))) > 20]
+    assert len(busy) >= 4, lines
+    for i in 1, 2, 3:
+        m.sh(f"serai network-detach a {i}", 60)
+        m.run("b", f"ip addr del 10.20.{i}.12/24 dev eth0")
