@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What report and report-tools share: reading bench/run's logs, tables, charts, filling in the page."""
+"""What report and report-tools share: reading logs, tables, charts, filling in the page."""
 import os
 import re
 import sys
@@ -42,7 +42,7 @@ def table(head, rows):
 
 
 def bars(title, names, colours, groups):
-    """A chart of horizontal bars, a group for each [label, value...]; the longest fills the width."""
+    """Horizontal bars, a group for each [label, value...]; the longest fills the width."""
     top = max((v for _, *values in groups for v in values if v), default=0)
     if not top:
         return None
