@@ -2,7 +2,7 @@
 #include "guest.h"
 #include "xs.h"
 
-enum { PATIENCE_MS = 20000, NAP_US = 500 };
+enum { PATIENCE_MS = 5000, NAP_US = 500 };
 
 struct xenstore_domain_interface *xs_ring;
 static evtchn_port_t port;
