@@ -8,7 +8,8 @@ import tempfile
 
 MEMORY = 128
 DUMPS = "/var/lib/serai/dump"
-SHARE = tempfile.mkdtemp(prefix="share-")
+SHARED = tempfile.TemporaryDirectory(prefix="share-")
+SHARE = SHARED.name
 MACHINE_OPTIONS = ["-virtfs", f"local,path={SHARE},mount_tag=share,security_model=none"]
 KERNEL_MAP = 0xffffffff80000000     # where a PV Linux sees its first pseudo-physical page
 
