@@ -154,6 +154,7 @@ def test_cd_changes(guest):
     assert status and "is no CD drive" in text, text
 
 
+@pytest.mark.long
 def test_read_only_and_shared(guest):
     """A guest cannot write what is read-only; two have the same only if that is safe."""
     m = guest

@@ -123,6 +123,7 @@ def test_everybody_is_served(both):
     assert mbits(*iperf(m, "a", B, 3)) > 10
 
 
+@pytest.mark.long
 def test_isolation_and_spoofing(both):
     m = both
     m.sh("ip link add inner type bridge; ip addr add 10.21.0.1/24 dev inner; ip link set inner up")

@@ -316,6 +316,8 @@ int net_filter_attach(const struct net_record *r, struct serai_error *err)
     if (translated(r))
         nft_name_add(&t, "translated", r->port.device, NULL);
     ret = nft_commit(&t);
+    if (ret == -ENOENT && !*t.text) // what the kernel says when it finds no module
+        snprintf(t.text, sizeof(t.text), "a part of nf_tables (nft_meta_bridge?) is missing");
     return ret ? err_sys(err, ret, "%s: cannot set up the packet filter%s%s", r->port.device,
                          *t.text ? ": " : "", t.text)
                : 0;
