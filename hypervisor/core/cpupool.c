@@ -263,7 +263,7 @@ static int domain_join(struct domain *d, struct cpupool *p)
         d->pool->domains--;
     d->pool = p;
     p->domains++;
-    sched_domain_set_slice(d, p->slice_ms);
+    sched_domain_set_turns(d, p->ratelimit_us, p->slice_ms);
     return 0;
 }
 

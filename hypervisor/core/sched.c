@@ -181,6 +181,8 @@ static struct vcpu *choose_next(struct sched_cpu *c, struct vcpu *prev)
             sched_runstate(prev, sleep_state(prev), now);
         sched_runstate(next, RUNSTATE_running, now);
     }
+    if (next != prev)
+        c->since = now;
     c->curr = next;
     c->charged = now;
     next->is_running = true;

@@ -48,7 +48,7 @@ void vcpu_usable_cpus(const struct vcpu *v, unsigned long *out);
 // pools (core/cpupool.h), the second takes it.
 void sched_domain_refresh(struct domain *d);
 void sched_vcpu_published(struct vcpu *v);
-void sched_domain_set_slice(struct domain *d, uint32_t ms);
+void sched_domain_set_turns(struct domain *d, uint32_t ratelimit_us, uint32_t slice_ms);
 int __must_check sched_domctl(struct domain *d, struct xen_domctl_scheduler_op *op);
 int __must_check sched_sysctl(struct xen_sysctl_scheduler_op *op);
 

@@ -67,21 +67,23 @@ int sched_domctl(struct domain *d, struct xen_domctl_scheduler_op *op)
     }
 }
 
-void sched_domain_set_slice(struct domain *d, uint32_t ms)
+void sched_domain_set_turns(struct domain *d, uint32_t ratelimit_us, uint32_t slice_ms)
 {
-    WRITE_ONCE(d->sched->slice, (stime_t)ms * NS_PER_MS);
+    WRITE_ONCE(d->sched->ratelimit, (stime_t)ratelimit_us * NS_PER_US);
+    WRITE_ONCE(d->sched->slice, (stime_t)slice_ms * NS_PER_MS);
 }
 
-static void pool_set_slice(struct cpupool *p, uint32_t ms)
+static void pool_set_turns(struct cpupool *p, uint32_t ratelimit_us, uint32_t slice_ms)
 {
     struct domain *d;
     domid_t next = 0;
 
-    p->slice_ms = ms;
+    p->ratelimit_us = ratelimit_us;
+    p->slice_ms = slice_ms;
     while (next < DOMID_FIRST_RESERVED && (d = domain_get_next(next))) {
         next = d->id + 1;
         if (d->pool == p)
-            sched_domain_set_slice(d, ms);
+            sched_domain_set_turns(d, ratelimit_us, slice_ms);
         domain_put(d);
     }
 }
@@ -102,8 +104,7 @@ static int credit_params(struct cpupool *p, struct xen_sysctl_scheduler_op *op)
             c->ratelimit_us / 1000 > c->tslice_ms ||
             c->vcpu_migr_delay_us > XEN_SYSCTL_CSCHED_MGR_DLY_MAX_US)
             return -EINVAL;
-        pool_set_slice(p, c->tslice_ms);
-        p->ratelimit_us = c->ratelimit_us;
+        pool_set_turns(p, c->ratelimit_us, c->tslice_ms);
         p->migr_delay_us = c->vcpu_migr_delay_us;
     }
     c->tslice_ms = p->slice_ms;
@@ -119,7 +120,7 @@ static int credit2_params(struct cpupool *p, struct xen_sysctl_scheduler_op *op)
     if (op->cmd == XEN_SYSCTL_SCHEDOP_putinfo) {
         if (!ratelimit_ok(c->ratelimit_us))
             return -EINVAL;
-        p->ratelimit_us = c->ratelimit_us;
+        pool_set_turns(p, c->ratelimit_us, p->slice_ms);
     }
     c->ratelimit_us = p->ratelimit_us;
     return 0;

@@ -4,7 +4,9 @@
 // Each CPU has a queue of runnable vCPUs in order of virtual time: the time they ran, scaled by
 // 256/weight. The one that is furthest behind runs next, so that over time everyone gets a share in
 // proportion to its weight. A vCPU that wakes after a long sleep starts a little behind the others
-// (WAKE_BONUS) and preempts them, but cannot use up what it did not use earlier.
+// (WAKE_BONUS) and preempts them, but cannot use up what it did not use earlier. It does so only
+// when they have run for a while (ratelimit): two vCPUs that work for each other would otherwise
+// take turns for every single event, and never have several of them at a time.
 //
 //  - v->cpu names the queue whose lock covers v's scheduling state. It changes only under that lock
 //    and only while v->is_running is false.
@@ -38,7 +40,9 @@ struct sched_cpu {
     struct vcpu *idle;
     struct vcpu *prev;  // whom the last switch left
     stime_t charged;    // curr has been charged up to here
+    stime_t since;      // curr runs since then
     struct timer slice; // end of curr's turn; off when no one else wants the CPU
+    stime_t slice_end;  // when it fires, if it is on
     stime_t balance_at, rotate_at;
     uint32_t balance_cursor;
 } __cacheline;
@@ -64,8 +68,9 @@ struct sched_vcpu {
 struct sched_domain {
     struct domain *d;
     uint32_t weight;
-    uint32_t cap;  // percent of one CPU; 0: none
-    stime_t slice; // longest turn while others wait
+    uint32_t cap;      // percent of one CPU; 0: none
+    stime_t slice;     // longest turn while others wait
+    stime_t ratelimit; // shortest turn that those who wake leave to its vCPUs
     // The rest belongs to caps and is covered by the lock.
     spinlock_t lock;
     bool refilling;

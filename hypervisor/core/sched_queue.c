@@ -118,7 +118,21 @@ void sched_arm_slice(struct sched_cpu *c, stime_t now)
     }
     if (capped)
         ns = MIN(ns, MAX(s->budget, 20 * NS_PER_US));
-    timer_set(&c->slice, now + ns);
+    c->slice_end = now + ns;
+    timer_set(&c->slice, c->slice_end);
+}
+
+// curr's turn ends as soon as it may end.
+static void cut_turn(struct sched_cpu *c, stime_t now)
+{
+    stime_t end = c->since + READ_ONCE(c->curr->domain->sched->ratelimit);
+
+    if (now >= end) {
+        softirq_raise(c->cpu, SOFTIRQ_SCHEDULE);
+    } else if (!timer_active(&c->slice) || end < c->slice_end) {
+        c->slice_end = end;
+        timer_set(&c->slice, end);
+    }
 }
 
 void sched_check_preempt(struct sched_cpu *c, struct sched_vcpu *s, stime_t now)
@@ -129,7 +143,7 @@ void sched_check_preempt(struct sched_cpu *c, struct sched_vcpu *s, stime_t now)
     }
     sched_charge(c, now);
     if (heap_key_before(s->vtime + WAKE_MARGIN, c->curr->sched->vtime))
-        softirq_raise(c->cpu, SOFTIRQ_SCHEDULE);
+        cut_turn(c, now);
     else if (!timer_active(&c->slice))
         sched_arm_slice(c, now);
 }
