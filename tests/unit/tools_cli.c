@@ -54,7 +54,7 @@ static int verb_options(struct cli *cli, int argc, char **argv)
 int cmd_top(struct cli *cli, int argc, char **argv)
 {
     fputs("as it goes\n", stdout);
-    return CLI_OK;
+    return argc > 2 ? cli_usage(cli, "takes no names") : CLI_OK;
 }
 
 int cmd_console(struct cli *cli, int argc, char **argv)
@@ -113,6 +113,8 @@ static void test_json(void **unused)
     assert_string_equal(out, "[ 3, \"--json\" ]\n");
     assert_int_equal(run(&top, "--json", out, sizeof(out)), CLI_OK);
     assert_string_equal(out, "as it goes\n");
+    assert_int_equal(run(&top, "x --json", out, sizeof(out)), CLI_USAGE);
+    assert_non_null(strstr(out, "\"text\": \"takes no names\""));
     /* Behind "--" it is a word like others. */
     assert_int_equal(run(&text, "a -- --json", out, sizeof(out)), CLI_OK);
     assert_string_equal(out, "a\n--\n--json\n");

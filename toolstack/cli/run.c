@@ -150,8 +150,12 @@ int cli_run(struct cli *cli, const struct serai_options *open, int argc, char **
     argc = json_argument(cli, argc, argv);
     optind = 0;
     bool streams = c->run == cmd_top || c->run == cmd_console; // they print as they go
-    if (!cli->json || streams)
-        return open_and_run(cli, open, argc, argv);
+    if (!cli->json || streams) {
+        int code = open_and_run(cli, open, argc, argv);
+        if (cli->json && code != CLI_OK)
+            print_error(code);
+        return code;
+    }
     FILE *real = stdout;
     char *text = NULL;
     size_t len = 0;
