@@ -97,8 +97,9 @@ class Workers(Guests):
     """These guests on one machine; their names are w1, w2, ..."""
 
     def prepare(self):
-        """What all have in common."""
-        self.machine.sh("ip link add many0 type bridge; ip link set many0 up; "
+        """What all have in common; and the kernel keeps its words about guests that vanish to its
+        log, out of what commands print."""
+        self.machine.sh("dmesg -n 1; ip link add many0 type bridge; ip link set many0 up; "
                         "sysctl -q net.ipv6.conf.all.disable_ipv6=1 2>/dev/null || true")
 
     def counts(self):
