@@ -7,7 +7,7 @@
 #include <xen/sysctl.h>
 
 #define SLICE_MS     10
-#define RATELIMIT_US 900 // with the switch, who wakes waits for less than 1 ms
+#define RATELIMIT_US 1000
 #define MAX_POOLS    256
 
 static spinlock_t pool_lock = SPINLOCK_INIT;

@@ -18,7 +18,7 @@ struct cpupool {
     uint32_t sched_id; // XEN_SCHEDULER_CREDIT or _CREDIT2
     uint32_t domains;
     uint32_t slice_ms;      // longest turn while others wait
-    uint32_t ratelimit_us;  // shortest turn that those who wake leave to who runs
+    uint32_t ratelimit_us;  // shortest turn that who wakes again and again leaves to who runs
     uint32_t migr_delay_us; // likewise: who is hot stays with its queue until that is unfair
     DECLARE_BITMAP(cpus, MAX_CPUS);
 };

@@ -43,8 +43,10 @@ static bool wants_queue(const struct sched_cpu *c, const struct vcpu *v)
 static void wake_runnable(struct sched_cpu *c, struct vcpu *v, unsigned long flags)
 {
     stime_t now = now_ns();
+    stime_t slept = now - (stime_t)v->runstate.state_entry_time;
     unsigned int cpu;
 
+    v->sched->rested = slept >= READ_ONCE(v->domain->sched->ratelimit);
     sched_runstate(v, RUNSTATE_runnable, now);
     if (wait_for_switch(c, v)) {
         spin_unlock_irqrestore(&c->lock, flags);

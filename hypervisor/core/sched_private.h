@@ -4,9 +4,10 @@
 // Each CPU has a queue of runnable vCPUs in order of virtual time: the time they ran, scaled by
 // 256/weight. The one that is furthest behind runs next, so that over time everyone gets a share in
 // proportion to its weight. A vCPU that wakes after a long sleep starts a little behind the others
-// (WAKE_BONUS) and preempts them, but cannot use up what it did not use earlier. It does so only
-// when they have run for a while (ratelimit): two vCPUs that work for each other would otherwise
-// take turns for every single event, and never have several of them at a time.
+// (WAKE_BONUS) and preempts them, but cannot use up what it did not use earlier. It does so
+// at once if it slept for as long as a turn lasts at least (ratelimit), else only when the other's
+// turn has lasted that long: two vCPUs that work for each other would otherwise take turns for
+// every single event, and never have several of them at a time.
 //
 //  - v->cpu names the queue whose lock covers v's scheduling state. It changes only under that lock
 //    and only while v->is_running is false.
@@ -56,6 +57,7 @@ struct sched_vcpu {
     bool queued;
     bool parked; // out of budget, on the domain's list
     bool yielding;
+    bool rested;    // slept long enough to preempt at once
     bool migrating; // wants another CPU as soon as it is off this one
     int64_t budget; // ns left of what it took from the domain (caps)
     struct list parked_link;
@@ -70,7 +72,7 @@ struct sched_domain {
     uint32_t weight;
     uint32_t cap;      // percent of one CPU; 0: none
     stime_t slice;     // longest turn while others wait
-    stime_t ratelimit; // shortest turn that those who wake leave to its vCPUs
+    stime_t ratelimit; // shortest turn that those who wake soon again leave to its vCPUs
     // The rest belongs to caps and is covered by the lock.
     spinlock_t lock;
     bool refilling;

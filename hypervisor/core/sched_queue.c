@@ -122,12 +122,12 @@ void sched_arm_slice(struct sched_cpu *c, stime_t now)
     timer_set(&c->slice, c->slice_end);
 }
 
-// curr's turn ends as soon as it may end.
-static void cut_turn(struct sched_cpu *c, stime_t now)
+// curr's turn ends as soon as it may end for the sake of s.
+static void cut_turn(struct sched_cpu *c, const struct sched_vcpu *s, stime_t now)
 {
     stime_t end = c->since + READ_ONCE(c->curr->domain->sched->ratelimit);
 
-    if (now >= end) {
+    if (s->rested || now >= end) {
         softirq_raise(c->cpu, SOFTIRQ_SCHEDULE);
     } else if (!timer_active(&c->slice) || end < c->slice_end) {
         c->slice_end = end;
@@ -143,7 +143,7 @@ void sched_check_preempt(struct sched_cpu *c, struct sched_vcpu *s, stime_t now)
     }
     sched_charge(c, now);
     if (heap_key_before(s->vtime + WAKE_MARGIN, c->curr->sched->vtime))
-        cut_turn(c, now);
+        cut_turn(c, s, now);
     else if (!timer_active(&c->slice))
         sched_arm_slice(c, now);
 }
