@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""serai(1) on a machine: verbs give JSON, top and export-metrics see guests' load, and the
+"""serai(1) on a machine: every verb gives JSON, top and export-metrics see guests' load, and the
 library's example programs do what they say."""
 import base64
 import json
@@ -16,7 +16,7 @@ NET = 'bridge = "xenbr0"\\nbridge_ports = []\\n'
 BUSY = ("while :; do for d in xvda xvdb; do dd if=/dev/zero of=/dev/$d bs=64k count=32 "
         "conv=fsync; dd if=/dev/$d of=/dev/null bs=64k count=16; done; done 2>/dev/null")
 
-# Verbs in an order in which they make sense: (words, None or a word of the error).
+# Each verb once, in an order in which they make sense: (words, None or a word of the error).
 CALLS = [
     ("network-setup -f /tmp/net.conf", None), ("network-status", None),
     ("create /tmp/one.cfg", None), ("list", None), ("list one", None), ("domid one", None),
@@ -29,7 +29,19 @@ CALLS = [
     ("cd-insert one xvdc /tmp/cli.img", "no disk"), ("cd-eject one xvdc", "no disk"),
     ("network-attach one bridge=xenbr0", None), ("network-list one", None),
     ("network-rate one 0 10Mb/s", None), ("network-detach one 0", None),
-    ("wait -t 5 one running", None), ("destroy one", None),
+    ("wait -t 5 one running", None), ("dump-core one /tmp/core", "cannot be dumped"),
+    ("config-update one /tmp/one.cfg memory=17", None), ("sysrq one h", None),
+    ("export-metrics", None), ("top -n 1 -d 0.2", None), ("dmesg", None), ("debug-keys h", None),
+    ("cpupool-list", None), ("cpupool-cpu-remove Pool-0 1", None),
+    ("cpupool-create name=second cpus=1", None), ("cpupool-create name=second", "already"),
+    ("cpupool-migrate one second", None), ("cpupool-destroy second", "guests are in"),
+    ("cpupool-migrate one 0", None), ("cpupool-rename second two", None),
+    ("cpupool-cpu-remove two 1", None), ("cpupool-cpu-add two 1", None),
+    ("cpupool-destroy two", None), ("cpupool-cpu-add Pool-0 1", None),
+    ("pause one", None), ("shutdown one", "paused"), ("reboot one", "paused"),
+    ("unpause one", None), ("rename one uno", None), ("destroy uno", None),
+    ("destroy uno", 'no domain named "uno"'), ("autostart list", None), ("guests-start", None),
+    ("guests-stop -t 1", None), ("completion zsh", None), ("help list", None),
     ("network-setup -f /tmp/net.conf --remove", None),
 ]
 
@@ -56,7 +68,7 @@ def guests(machine):
     maker.clean()
 
 
-def test_verbs_give_json(machine, guests):
+def test_every_verb_gives_json(machine, guests):
     for words, wrong in CALLS:
         # What looks like a line of the hypervisor's log is taken for one: not its prefix.
         status, text = machine.try_sh(f"serai {words} --json >/tmp/out 2>/dev/null; s=$?; "
@@ -70,6 +82,11 @@ def test_verbs_give_json(machine, guests):
             assert error and wrong in error["text"] and error["exit"] == status, (words, text)
         else:
             assert status == 0 and not error, (words, text)
+    verbs = re.search('_serai_verbs="(.*)"', machine.sh("serai completion bash"))[1].split()
+    # The others at least say in JSON that this is wrong.
+    for verb in set(verbs) - {words.split()[0] for words, _ in CALLS} - {"console"}:
+        text = machine.try_sh(f"serai {verb} x x x --json 2>/dev/null")[1]
+        assert "error" in json.loads(text), verb
 
 
 def test_exit_codes(machine):
@@ -78,6 +95,15 @@ def test_exit_codes(machine):
     assert machine.try_sh("serai block-attach 0 /nowhere,raw,xvda 2>/dev/null")[0] == 1
     status, text = machine.try_sh("serai list --jsn 2>&1")
     assert status == 2 and "did you mean --json" in text
+
+
+def test_json_of_create_names_the_guest(guests):
+    made = json.loads(guests.machine.sh("serai create --json -p /tmp/one.cfg"))
+    assert made["name"] == "one" and made["state"] == "paused"
+    assert int(guests.machine.sh("serai domid one")) == made["domain"]
+    guests.destroy("one")
+    made = json.loads(guests.machine.sh("serai create --json /tmp/one.cfg"))
+    assert made["state"] == "started"
 
 
 @pytest.mark.long
