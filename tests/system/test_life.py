@@ -6,6 +6,8 @@ import re
 import struct
 import tempfile
 
+import pytest
+
 MEMORY = 128
 DUMPS = "/var/lib/serai/dump"
 SHARED = tempfile.TemporaryDirectory(prefix="share-")
@@ -172,6 +174,7 @@ def memory_mb(guests):
     return {name: row["memory_kb"] // 1024 for name, row in guests.rows().items()}
 
 
+@pytest.mark.long
 def test_shared_memory(host, guests):
     """Guests with a range share what is free, give it to a new one, and keep what was set."""
     for name in "a", "b":
