@@ -133,7 +133,7 @@ def test_nonsense_harms_nobody(guests, times, seconds):
     m.wait_for("[ -z \"$(ls -A /run/serai/blkd)\" ]", 30)
     assert m.sh("ls /run/serai/stored | grep -c ring || true") == "1"
     guests.wait(lambda: look(m)["consoled"][2] == empty["consoled"][2], 10, None)
-    compare(empty, look(m), 1)
+    compare(empty, look(m))  # with the connections that daemons make late
 
 
 def test_a_flood_slows_down_only_itself(guests):
