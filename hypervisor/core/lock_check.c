@@ -12,12 +12,11 @@
 
 enum { MAX_CLASSES = 128, OWN_CLASSES = 64, MAX_HELD = 16 };
 
-static struct lock_class *classes[MAX_CLASSES]; // by id; 0 is none
 static struct lock_class own_classes[OWN_CLASSES];
 static unsigned int own_count;
 // order[a] has b: b was waited for with a held.
 static unsigned long order[MAX_CLASSES][MAX_CLASSES / BITS_PER_LONG];
-static uint32_t busy; // classes and order are being changed
+static uint32_t busy; // classes and orders are being changed
 static bool off;      // too many classes, or a report is under way
 
 struct held {
@@ -50,32 +49,34 @@ static __noreturn void complain(const char *what, const struct lock_class *a,
     panic("Locks: %s: %s%s%s", what, a->name, b ? ", then " : "", b ? b->name : "");
 }
 
-// Give the lock's class a number, and the lock a class when it has none.
-static bool known_class(struct lock_class **class, const void *user)
+// The lock's class, with a number; a lock without one gets one. NULL: there are too many.
+static struct lock_class *known_class(struct lock_class **class, const void *user)
 {
     static unsigned int count = 1;
+    static char names[OWN_CLASSES][48];
+    struct lock_class *c = READ_ONCE(*class);
     unsigned long flags;
 
-    if (likely(*class && READ_ONCE((*class)->id)))
-        return true;
+    if (likely(c && READ_ONCE(c->id)))
+        return c;
     flags = begin_change();
-    if (!*class && own_count < OWN_CLASSES) {
-        static char names[OWN_CLASSES][48];
-
+    c = *class;
+    if (!c && own_count < OWN_CLASSES) {
         snprintf(names[own_count], sizeof(names[0]), "the lock of %pS", user);
-        own_classes[own_count].name = names[own_count];
-        *class = &own_classes[own_count++];
+        c = &own_classes[own_count];
+        c->name = names[own_count++];
+        WRITE_ONCE(*class, c);
     }
-    if (*class && !(*class)->id && count < MAX_CLASSES) {
-        classes[count] = *class;
-        WRITE_ONCE((*class)->id, count++);
-    }
-    if (!*class || !(*class)->id) {
+    if (c && !c->id && count < MAX_CLASSES)
+        WRITE_ONCE(c->id, count++);
+    if (!c || !c->id) {
+        c = NULL;
         off = true;
-        printk(LOG_WARN "Locks: too many kinds to watch, the check is off\n");
     }
     end_change(flags);
-    return !off;
+    if (!c)
+        printk(LOG_WARN "Locks: too many kinds to watch, the check is off\n");
+    return c;
 }
 
 // Is there a chain of orders from `from` to `to`?
@@ -139,26 +140,27 @@ static void check_kind(struct lock_class *c, const struct held *h)
 
 void lock_check_take(const void *lock, struct lock_class **class, bool waits)
 {
+    struct lock_class *c;
     struct held *h;
     unsigned long flags;
 
-    if (off || !known_class(class, __builtin_return_address(0)))
+    if (off || !(c = known_class(class, __builtin_return_address(0))))
         return;
     flags = irq_save();
     h = &this_cpu(held);
     for (unsigned int i = 0; i < h->count; i++) {
         if (h->of[i].lock == lock)
-            complain("taken twice", *class, NULL);
+            complain("taken twice", c, NULL);
         if (waits)
-            check_order(h->of[i].class, *class);
+            check_order(h->of[i].class, c);
     }
     irq_restore(flags);
     if (waits)
-        check_kind(*class, h);
+        check_kind(c, h);
     flags = irq_save();
     BUG_ON(h->count == MAX_HELD);
     h->of[h->count].lock = lock;
-    h->of[h->count++].class = *class;
+    h->of[h->count++].class = c;
     irq_restore(flags);
 }
 
