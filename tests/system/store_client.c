@@ -2,9 +2,10 @@
 // store_client PREFIX COUNT: works on the store below PREFIX through Debian's libxenstore (and with
 // XENSTORED_PATH=/dev/xen/xenbus through the kernel's ring) and checks everything that comes back.
 // Prints "ok COUNT again N" at the end.
-// store_client PATH count: prints how many nodes there are at and below PATH.
+// store_client PATH count|list: prints how many nodes there are at and below PATH, or each's path.
 // For test_store.py, in the control domain and in guests.
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,14 +80,16 @@ static void await(const char *path)
     }
 }
 
-static unsigned count_nodes(const char *path)
+static unsigned count_nodes(const char *path, bool list)
 {
     unsigned kids, sum = 1;
+    if (list)
+        puts(path);
     char **names = xs_directory(xs, XBT_NULL, path, &kids);
     for (unsigned i = 0; names && i < kids; i++) {
         char kid[1024];
         snprintf(kid, sizeof(kid), "%s/%s", path[1] ? path : "", names[i]);
-        sum += count_nodes(kid);
+        sum += count_nodes(kid, list);
     }
     free(names);
     return sum;
@@ -104,7 +107,11 @@ int main(int argc, char **argv)
     if (!xs)
         die("open", "");
     if (!strcmp(argv[2], "count")) {
-        printf("%u\n", count_nodes(prefix));
+        printf("%u\n", count_nodes(prefix, false));
+        return 0;
+    }
+    if (!strcmp(argv[2], "list")) {
+        count_nodes(prefix, true);
         return 0;
     }
     alarm(600); // something that never comes is a failure too

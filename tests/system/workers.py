@@ -73,7 +73,8 @@ echo "loop devices: $(losetup -a | wc -l)"
 echo "backends: $(ls /sys/bus/xen-backend/devices | wc -l)"
 # Why guests ended is kept for a while for those who wait.
 echo "files in run: $(find /run/serai /run/xenstored -path '*/ended*' -prune -o -print | wc -l)"
-echo "xenstore nodes: $(store_client / count)"
+# Linux notes what went wrong with a device even after its guest; the next guest's end clears that.
+echo "xenstore nodes: $(store_client / list | grep -vc ^/local/domain/0/error)"
 """
 
 
@@ -124,7 +125,8 @@ class Workers(Guests):
         self.wait(same, timeout, None)
         changed = {k: (before.get(k), seen.get(k)) for k in {*before, *seen}
                    if before.get(k) != seen.get(k)}
-        assert not changed, f"(before, after): {changed}"
+        nodes = self.machine.sh("store_client / list", 60) if "xenstore nodes" in changed else ""
+        assert not changed, f"(before, after): {changed} {nodes}"
 
     def many(self, first, last, at_once, extra="", timeout=600):
         """Make w<first> to w<last>, that many at the same time."""

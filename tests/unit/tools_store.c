@@ -140,6 +140,26 @@ static void test_nodes(void **unused)
     assert_int_equal(fake_store_nodes(), before);
 }
 
+/* What Linux noted about devices of guests that are no more goes with the next guest. */
+static void test_notes(void **unused)
+{
+    uint32_t first, second;
+
+    assert_int_equal(create("first", NULL, &first), 0);
+    assert_int_equal(create("second", NULL, &second), 0);
+    assert_int_equal(first, 1);
+    assert_int_equal(second, 2);
+    fake_store_set("/local/domain/0/error/backend/vif/1/0/error", "1 of a guest that goes");
+    fake_store_set("/local/domain/0/error/backend/vif/2/0/error", "1 of one that stays");
+    fake_store_set("/local/domain/0/error/backend/vbd/77/51712/error", "1 of one long gone");
+    assert_int_equal(serai_domain_destroy(s, first, &err), 0);
+    assert_null(fake_store_value("/local/domain/0/error/backend/vif/1/0/error"));
+    assert_null(fake_store_value("/local/domain/0/error/backend/vbd/77/51712/error"));
+    check("/local/domain/0/error/backend/vif/2/0/error", "1 of one that stays");
+    assert_int_equal(serai_domain_destroy(s, second, &err), 0);
+    assert_null(fake_store_value("/local/domain/0/error/backend/vif/2/0/error"));
+}
+
 /* The daemon's disk is full: nothing half-made, and what cannot be cleared away is later. */
 static void test_full(void **unused)
 {
@@ -513,6 +533,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nodes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_notes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_daemon, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk, setup, teardown),

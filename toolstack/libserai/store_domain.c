@@ -150,6 +150,27 @@ static int remove_backends(struct serai *s, uint32_t domain)
     return ret;
 }
 
+// Linux notes what went wrong with a device under the backend's domain, and may do so after the
+// guest has gone: what is there of guests that are no more goes with the next one.
+static void remove_notes(struct serai *s, uint32_t domain)
+{
+    static const char notes[] = "/local/domain/0/error/backend";
+    unsigned kind_count;
+    char **kinds = store_list(s, &kind_count, "%s", notes);
+    for (unsigned i = 0; kinds && i < kind_count; i++) {
+        unsigned count;
+        char **ids = store_list(s, &count, "%s/%s", notes, kinds[i]);
+        for (unsigned j = 0; ids && j < count; j++) {
+            char *name = store_read(s, "/local/domain/%s/name", ids[j]);
+            if (!name || strtoul(ids[j], NULL, 10) == domain)
+                store_remove(s, "%s/%s/%s", notes, kinds[i], ids[j]);
+            free(name);
+        }
+        free(ids);
+    }
+    free(kinds);
+}
+
 int store_domain_remove(struct serai *s, uint32_t domain, const uint8_t *uuid)
 {
     char text[SERAI_UUID_TEXT];
@@ -157,6 +178,7 @@ int store_domain_remove(struct serai *s, uint32_t domain, const uint8_t *uuid)
         return 0;
     store_release(s, domain); // it may have noticed itself that the domain is gone
     int ret = remove_backends(s, domain);
+    remove_notes(s, domain);
     int one = store_remove(s, "/local/domain/%u", domain);
     ret = ret ? ret : one;
     one = store_remove(s, "/libxl/%u", domain);
