@@ -46,7 +46,7 @@ until [ -e $1 ]; do
     try serai top -b -n 1
     try serai block-list w1
     try serai network-list w1
-    try serai block-detach w1 xvdb
+    try serai block-detach --force w1 xvdb
     if [ $((n % 2)) = 0 ]; then try serai destroy x1; else try serai shutdown -w x1; fi
     for i in $(seq 100); do serai domid x1 >/dev/null 2>&1 || break; sleep 0.1; done
 done
