@@ -44,6 +44,9 @@ HV_SRC := $(addprefix hypervisor/lib/,$(HV_LIB)) $(addprefix hypervisor/core/,$(
 HV_OBJ := $(patsubst %.S,$(O)/hv/%.o,$(patsubst %.c,$(O)/hv/%.o,$(HV_SRC))) \
           $(O)/hv/builder.o $(O)/hv/unpack_libs.o
 
+# Files of dependencies say "$(O)" for the build directory, however that was written when they were made.
+DEP_NAME = -MT '$$(O)/$(@:$(O)/%=%)'
+
 WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unused-parameter \
         -Wno-sign-compare -Wno-missing-field-initializers
 # The image lives below the top 2 GiB, so code is position independent; no SSE, no red zone.
@@ -59,10 +62,10 @@ HV_ASFLAGS := -D__ASSEMBLY__ -Ihypervisor -I. -I$(O)/hv -MMD -MP -g
 
 $(O)/hv/%.o: %.c | $(O)/hv/asm_offsets.h
 	@mkdir -p $(@D)
-	$(CC) $(HV_CFLAGS) -c $< -o $@
+	$(CC) $(HV_CFLAGS) $(DEP_NAME) -c $< -o $@
 $(O)/hv/%.o: %.S $(O)/hv/asm_offsets.h
 	@mkdir -p $(@D)
-	$(CC) $(HV_ASFLAGS) -c $< -o $@
+	$(CC) $(HV_ASFLAGS) $(DEP_NAME) -c $< -o $@
 
 # Offsets for assembly: constants in asm_offsets.c come out as "->NAME value" lines.
 $(O)/hv/asm_offsets.h: hypervisor/x86/asm_offsets.c $(wildcard hypervisor/*/*.h hypervisor/x86/*/*.h)
@@ -128,10 +131,10 @@ GUEST_LIB_OBJ := $(addprefix $(O)/guests/lib/,$(addsuffix .o,$(GUEST_LIB)))
 
 $(O)/guests/%.S.o: tests/guests/%.S tests/guests/lib/layout.h
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) -c $< -o $@
+	$(CC) $(GUEST_CFLAGS) $(DEP_NAME) -c $< -o $@
 $(O)/guests/%.c.o: tests/guests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) -c $< -o $@
+	$(CC) $(GUEST_CFLAGS) $(DEP_NAME) -c $< -o $@
 $(O)/guests/%.elf: $(O)/guests/%.c.o $(GUEST_LIB_OBJ) tests/guests/lib/guest.ld
 	ld -nostdlib -static -z max-page-size=4096 -z noexecstack -T tests/guests/lib/guest.ld \
 		-o $@ $< $(GUEST_LIB_OBJ)
@@ -178,7 +181,7 @@ ts_obj = $(patsubst %.c,$(O)/ts/%.o,$(1))
 
 $(O)/ts/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(TOOL_CFLAGS) -c $< -o $@
+	$(CC) $(TOOL_CFLAGS) $(DEP_NAME) -c $< -o $@
 $(O)/toolstack/libserai.a: $(call ts_obj,$(TS_LIB_SRC))
 	@mkdir -p $(@D)
 	rm -f $@ && ar rcs $@ $^
