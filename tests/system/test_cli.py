@@ -142,9 +142,17 @@ def test_examples(guests):
 
 def test_example_of_events(guests):
     m = guests.machine
-    m.sh("ex-events 4 >/tmp/events & sleep 0.5; serai create -q -p /tmp/one.cfg; serai rename one "
-         "uno; sleep 0.5; serai destroy uno; serai create -q -p /tmp/one.cfg; wait", 60)
-    lines = [x.split() for x in m.sh("cat /tmp/events").splitlines()]
+    m.sh("ex-events 4 >/tmp/events 2>&1 &")
+
+    def step(said, then):
+        m.wait_for(f"grep -q {said} /tmp/events", 60)
+        m.sh(then)
+    step("watching", "serai create -q -p /tmp/one.cfg")
+    step("created", "serai rename one uno")
+    step("renamed", "serai destroy uno")
+    step("destroyed", "serai create -q -p /tmp/one.cfg")
+    step("created.*one", "until ! pidof ex-events; do sleep 0.1; done")
+    lines = [x.split() for x in m.sh("tail -n +2 /tmp/events").splitlines()]
     assert [x[0] for x in lines] == ["created", "renamed", "destroyed", "created"], lines
     assert lines[1][2:] == ["uno", "was", "one"]
 

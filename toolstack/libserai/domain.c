@@ -276,11 +276,19 @@ int serai_domain_rename(struct serai *s, uint32_t id, const char *name, struct s
         ret = state_edit_begin(s, id, &r, &lock, err);
     if (ret)
         return ret;
-    ret = domain_edit_name(s, &r, name, err);
-    if (!ret)
-        ret = store_domain_rename(s, id, name, err);
+    char *old = strdup(r.config->name);
+    ret = old ? domain_edit_name(s, &r, name, err) : err_set(err, -ENOMEM, "out of memory");
+    // The record first: whoever watches the name in xenstore looks at the record then.
     if (!ret)
         ret = state_record_write(s, id, &r, err);
+    if (!ret && (ret = store_domain_rename(s, id, name, err))) {
+        struct serai_error second;
+        free(r.config->name);
+        r.config->name = old;
+        old = NULL;
+        state_record_write(s, id, &r, &second);
+    }
+    free(old);
     serai_config_free(r.config);
     close(lock);
     return ret;

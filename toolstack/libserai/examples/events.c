@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// News of domains: one line for each, until COUNT have come (or for ever).
+// News of domains: one line for each after "watching", until COUNT have come (or for ever).
 #include <poll.h>
 #include <serai.h>
 #include <stdio.h>
@@ -34,6 +34,8 @@ int main(int argc, char **argv)
     }
     int ret = serai_events_open(s, &e, &err);
     if (!ret) {
+        puts("watching"); // what happens from here on is told
+        fflush(stdout);
         struct pollfd p = {.fd = serai_events_fd(e), .events = POLLIN};
         while (left && !ret && poll(&p, 1, -1) > 0)
             ret = take(e, &left, &err);
