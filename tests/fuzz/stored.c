@@ -2,6 +2,7 @@
 /* Requests to the xenstore daemon, from a socket and two guests: no crash, all counts right, and a
  * second store that is given the records of the first is the same. */
 #include "fuzz.h"
+#include "fuzz_store.h"
 
 #include "mem.h"
 #include "ops.h"
@@ -24,21 +25,6 @@ static int fuzz_record(void *arg, const struct record *r)
     journal.r[journal.count] = *r;
     journal.r[journal.count++].body = copy;
     return 0;
-}
-
-static int fuzz_connect(void *arg, struct domain *d)
-{
-    struct conn *c = mem_alloc(sizeof(*c));
-    conn_init(c, arg, d, true);
-    d->conn = c;
-    return 0;
-}
-
-static void fuzz_disconnect(void *arg, struct conn *c)
-{
-    (void)arg;
-    conn_close(c);
-    free(c);
 }
 
 static const struct store_host hooks = {

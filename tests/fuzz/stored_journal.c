@@ -3,6 +3,7 @@
  * those), then the file as it is. What is read must be sound, and a snapshot of it reads the same.
  */
 #include "fuzz.h"
+#include "fuzz_store.h"
 
 #include "journal.h"
 #include "mem.h"
@@ -10,21 +11,6 @@
 
 #include <fcntl.h>
 #include <unistd.h>
-
-static int fuzz_connect(void *arg, struct domain *d)
-{
-    struct conn *c = mem_alloc(sizeof(*c));
-    conn_init(c, arg, d, true);
-    d->conn = c;
-    return 0;
-}
-
-static void fuzz_disconnect(void *arg, struct conn *c)
-{
-    (void)arg;
-    conn_close(c);
-    free(c);
-}
 
 static const struct store_host hooks = {.connect = fuzz_connect, .disconnect = fuzz_disconnect};
 

@@ -2,6 +2,7 @@
 /* A guest that owns its side of the store's ring, and what a daemon finds when it is started again:
  * the input is what is written where, in steps. Sanitizers watch; the counts stay right. */
 #include "fuzz.h"
+#include "fuzz_store.h"
 
 #include "mem.h"
 #include "ops.h"
@@ -10,21 +11,6 @@
 
 static struct xenstore_domain_interface page;
 static struct ring_state state;
-
-static int fuzz_connect(void *arg, struct domain *d)
-{
-    struct conn *c = mem_alloc(sizeof(*c));
-    conn_init(c, arg, d, true);
-    d->conn = c;
-    return 0;
-}
-
-static void fuzz_disconnect(void *arg, struct conn *c)
-{
-    (void)arg;
-    conn_close(c);
-    free(c);
-}
 
 static const struct store_host hooks = {.connect = fuzz_connect, .disconnect = fuzz_disconnect};
 

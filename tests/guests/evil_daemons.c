@@ -6,6 +6,7 @@
 //   flood       nothing but as many good requests to stored as it takes, told now and then
 //   client=N    that many good requests, one after the other; says when it is done
 #include "lib/guest.h"
+#include "lib/random.h"
 #include "lib/xs.h"
 #include <xen/io/blkif.h>
 #include <xen/io/console.h>
@@ -21,10 +22,7 @@ static unsigned long connects, answers, proofs;
 
 static uint64_t rnd(void)
 {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
+    return random_next(&random_state);
 }
 
 static uint64_t below(uint64_t n)

@@ -4,6 +4,7 @@
 // timer; the guest kernel itself stays sane.
 // Command line: seed=N seconds=N trace debug (debug registers too)
 #include "lib/guest.h"
+#include "lib/random.h"
 
 #define CODE_VA  0x400000UL
 #define DATA_VA  0x401000UL
@@ -19,10 +20,7 @@ static bool trace, debug;
 
 static uint64_t rnd(void)
 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
+    return random_next(&state);
 }
 
 static uint64_t below(uint64_t n)

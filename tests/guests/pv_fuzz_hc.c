@@ -5,6 +5,7 @@
 // Command line: seed=N seconds=N cpus=1|2 trace (print each call before it is made) privileged
 // (the control domain's own calls too).
 #include "lib/guest.h"
+#include "lib/random.h"
 
 enum { VICTIMS = 4, FRAMES = 16 };
 
@@ -43,12 +44,7 @@ static struct fuzzer *me(void)
 
 static uint64_t rnd(void)
 {
-    uint64_t x = me()->state;
-
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return me()->state = x;
+    return random_next(&me()->state);
 }
 
 static uint64_t below(uint64_t n)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from machine import BUILD, HERE, IMAGE, Machine, pack  # noqa: E402
+from machine import BUILD, HERE, IMAGE, Machine, compiled, pack  # noqa: E402
 from guests import Guests  # noqa: E402
 
 
@@ -68,6 +68,12 @@ def guest_image():
             files[path] = f.read()
     with open(os.path.join(IMAGE, "guest.img"), "rb") as f:
         return f.read() + pack(files)
+
+
+@pytest.fixture(scope="session")
+def disk_load():
+    """The program that checks what it writes and reads, for any guest."""
+    return compiled("disk_load.c", "-static", "-pthread")
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,16 @@ def pack(tree):
                               input=names, check=True, capture_output=True).stdout
 
 
+def compiled(source, *options):
+    """The program of a C file next to this one."""
+    with tempfile.TemporaryDirectory() as top:
+        path = os.path.join(top, "program")
+        subprocess.run(["gcc", "-std=gnu17", "-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
+                        "-o", path, os.path.join(HERE, source), *options], check=True)
+        with open(path, "rb") as f:
+            return f.read()
+
+
 def overlay_file(tree):
     """The control domain's image with `tree` on top, in a temporary file."""
     out = tempfile.NamedTemporaryFile(prefix="control-", suffix=".img")

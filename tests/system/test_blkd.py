@@ -4,11 +4,10 @@ daemons below are killed, and while disks come and go."""
 import base64
 import os
 import re
-import subprocess
 
 import pytest
 
-from machine import HERE, Machine, pack
+from machine import Machine, pack
 
 LOG = "/var/log/serai/console"
 KILLS = 8
@@ -16,23 +15,12 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    """disk_load, linked statically."""
-    path = str(tmp_path_factory.mktemp("blkd") / "disk_load")
-    subprocess.run(["gcc", "-std=gnu17", "-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
-                    "-static", "-pthread", "-o", path, os.path.join(HERE, "disk_load.c")],
-                   check=True)
-    with open(path, "rb") as f:
-        return f.read()
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory, program, vmlinux, guest_image):
+def machine(tmp_path_factory, disk_load, vmlinux, guest_image):
     disk = tmp_path_factory.mktemp("blkd") / "disk"
     disk.touch()
     os.truncate(disk, 64 * MIB)
     files = {"boot/vmlinux": vmlinux, "bin/kill-daemons": KILL,
-             "boot/guest-disk.img": guest_image + pack({"bin/disk_load": program})}
+             "boot/guest-disk.img": guest_image + pack({"bin/disk_load": disk_load})}
     with Machine("blkd", files=files, options="dom0_mem=640M",
                  qemu=["-drive", f"file={disk},format=raw,if=virtio"]) as m:
         m.boot()

@@ -5,28 +5,16 @@ import base64
 import os
 import random
 import re
-import subprocess
 
 import pytest
 
 from guests import LOG, Guests
-from machine import BUILD, HERE, Machine, pack
+from machine import BUILD, Machine, pack
 
 DAEMONS = ("stored", "consoled", "blkd", "lifed")
 GROWTH_KIB = 24 << 10           # of one daemon's memory, with all that a guest may make it keep
 SPARE = 4                       # descriptors: timers that a guest's ring keeps, a log not yet closed
 OPERATIONS = 200                # of the guest beside the one that floods
-
-
-@pytest.fixture(scope="module")
-def disk_load(tmp_path_factory):
-    """disk_load, linked statically."""
-    path = str(tmp_path_factory.mktemp("fuzz") / "disk_load")
-    subprocess.run(["gcc", "-std=gnu17", "-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
-                    "-static", "-pthread", "-o", path, os.path.join(HERE, "disk_load.c")],
-                   check=True)
-    with open(path, "rb") as f:
-        return f.read()
 
 
 @pytest.fixture(scope="module")

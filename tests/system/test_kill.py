@@ -64,8 +64,8 @@ awk 'FNR == 1 { last = 0 }
 
 
 @pytest.fixture(scope="module")
-def workers(tmp_path_factory):
-    tree = {**files(tmp_path_factory.mktemp("kill")), "bin/kill-each": KILL,
+def workers():
+    tree = {**files(), "bin/kill-each": KILL,
             "bin/operate": OPERATE, "bin/check-logs": CHECK}
     with Machine("kill", files=tree, options="dom0_mem=640M") as machine:
         machine.boot()

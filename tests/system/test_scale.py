@@ -9,9 +9,9 @@ from workers import Workers, files
 
 
 @pytest.fixture(scope="module")
-def scale(tmp_path_factory, request):
+def scale(request):
     memory, control = ("5G", 1536) if request.config.getoption("--long") else ("2G", 640)
-    tree = files(tmp_path_factory.mktemp("scale"))
+    tree = files()
     with Machine("scale", files=tree, memory=memory,
                  options=f"dom0_mem={control}M") as machine:
         machine.boot()

@@ -3,10 +3,9 @@
 import json
 import os
 import re
-import subprocess
 
 from guests import Guests
-from machine import BUILD, HERE
+from machine import BUILD, compiled
 
 LOG = "/var/log/serai/console"
 
@@ -78,20 +77,13 @@ echo "xenstore nodes: $(store_client / list | grep -vc ^/local/domain/0/error)"
 """
 
 
-def files(tmp):
+def files():
     """What a machine needs on board for this module."""
-    client = str(tmp / "store_client")
-    subprocess.run(["gcc", "-std=gnu17", "-O2", "-D_GNU_SOURCE", "-static", "-o", client,
-                    os.path.join(HERE, "store_client.c"), "-lxenstore", "-lxentoolcore",
-                    "-lpthread"], check=True)
-    found = {"bin/worker-create": CREATE, "bin/workers": MANY, "bin/worker-cycle": CYCLE,
-             "bin/counts": COUNTS}
-    sources = {"bin/store_client": client,
-               "boot/worker.elf": os.path.join(BUILD, "guests", "worker.elf")}
-    for path, source in sources.items():
-        with open(source, "rb") as f:
-            found[path] = f.read()
-    return found
+    with open(os.path.join(BUILD, "guests", "worker.elf"), "rb") as f:
+        worker = f.read()
+    client = compiled("store_client.c", "-static", "-lxenstore", "-lxentoolcore", "-lpthread")
+    return {"bin/worker-create": CREATE, "bin/workers": MANY, "bin/worker-cycle": CYCLE,
+            "bin/counts": COUNTS, "bin/store_client": client, "boot/worker.elf": worker}
 
 
 class Workers(Guests):

@@ -71,14 +71,13 @@ int cli_select(struct cli *cli, char **names, size_t count, struct serai_domain 
 // Options of the verbs about devices: --json when `listing`, else -f, --force. -1 to go on, or an
 // exit code.
 int cli_device_options(struct cli *cli, int argc, char **argv, bool listing, bool *set);
-// A verb that lists devices: `rows` adds those of one guest to the JSON text (when not NULL) or
-// to the table.
+// A verb that lists something of the domains named, or of all: `rows` adds what one has to the JSON
+// text (when not NULL) or to the table; an exit code.
 struct json;
 struct table;
-typedef int cli_device_rows(struct cli *cli, struct json *j, struct table *t,
-                            const struct serai_domain *d);
-int cli_device_list(struct cli *cli, int argc, char **argv, const char *const *heads,
-                    cli_device_rows *rows);
+typedef int cli_rows(struct cli *cli, struct json *j, struct table *t,
+                     const struct serai_domain *d);
+int cli_list_rows(struct cli *cli, int argc, char **argv, const char *const *heads, cli_rows *rows);
 // The words with commas between them. NULL without memory; free() it.
 char *cli_join(char **words, int count);
 // An int argument. False (and a message) when it is not a number in the range.

@@ -170,6 +170,8 @@ static int block_rows(struct cli *cli, struct json *j, struct table *t,
     struct serai_disk_status *list;
     struct serai_error err;
     size_t count;
+    if (!d->id) // the control domain has none of these
+        return CLI_OK;
     if (serai_disk_list(cli->s, d->id, &list, &count, &err))
         return cli_fail(&err);
     for (size_t i = 0; i < count; i++) {
@@ -182,8 +184,7 @@ static int block_rows(struct cli *cli, struct json *j, struct table *t,
     return CLI_OK;
 }
 
-int cli_device_list(struct cli *cli, int argc, char **argv, const char *const *heads,
-                    cli_device_rows *rows)
+int cli_list_rows(struct cli *cli, int argc, char **argv, const char *const *heads, cli_rows *rows)
 {
     struct table t = {.heads = heads, .colour = cli->colour};
     struct serai_domain *list;
@@ -200,8 +201,7 @@ int cli_device_list(struct cli *cli, int argc, char **argv, const char *const *h
     if (json)
         json_begin(&j, NULL, '[');
     for (size_t i = 0; i < count && code == CLI_OK; i++)
-        if (list[i].id)
-            code = rows(cli, json ? &j : NULL, &t, &list[i]);
+        code = rows(cli, json ? &j : NULL, &t, &list[i]);
     free(list);
     if (json) {
         json_end(&j, ']');
@@ -218,5 +218,5 @@ int cmd_block_list(struct cli *cli, int argc, char **argv)
 {
     static const char *const heads[] = {"Name",  "Vdev", ">Number", "Backend",
                                         "State", "Mode", "Target",  NULL};
-    return cli_device_list(cli, argc, argv, heads, block_rows);
+    return cli_list_rows(cli, argc, argv, heads, block_rows);
 }

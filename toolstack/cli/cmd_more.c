@@ -24,8 +24,8 @@ static void uptime_text(int64_t seconds, char *text, size_t size)
 }
 
 // Without xenstore nobody knows since when a guest runs.
-static void uptime_row(struct cli *cli, struct json *j, struct table *t,
-                       const struct serai_domain *d)
+static int uptime_row(struct cli *cli, struct json *j, struct table *t,
+                      const struct serai_domain *d)
 {
     char text[64] = "unknown";
     int64_t started;
@@ -33,6 +33,12 @@ static void uptime_row(struct cli *cli, struct json *j, struct table *t,
     int64_t seconds = known ? time(NULL) - started : 0;
     if (known)
         uptime_text(seconds > 0 ? seconds : 0, text, sizeof(text));
+    if (!j) {
+        table_cell(t, 0, "%s", d->name);
+        table_cell(t, 0, "%u", d->id);
+        table_cell(t, 0, "%s", text);
+        return CLI_OK;
+    }
     json_begin(j, NULL, '{');
     json_number(j, "domain", d->id);
     json_string(j, "name", d->name);
@@ -41,66 +47,39 @@ static void uptime_row(struct cli *cli, struct json *j, struct table *t,
         json_number(j, "uptime_seconds", (uint64_t)(seconds > 0 ? seconds : 0));
     }
     json_end(j, '}');
-    table_cell(t, 0, "%s", d->name);
-    table_cell(t, 0, "%u", d->id);
-    table_cell(t, 0, "%s", text);
+    return CLI_OK;
 }
 
-static void claims_row(struct cli *cli, struct json *j, struct table *t,
-                       const struct serai_domain *d)
+static int claims_row(struct cli *cli, struct json *j, struct table *t,
+                      const struct serai_domain *d)
 {
     (void)cli;
+    if (!j) {
+        table_cell(t, 0, "%s", d->name);
+        table_cell(t, 0, "%u", d->id);
+        table_cell(t, 0, "%llu", (unsigned long long)(d->pages / PAGES_PER_MB));
+        table_cell(t, 0, "%llu", (unsigned long long)(d->claimed_pages / PAGES_PER_MB));
+        return CLI_OK;
+    }
     json_begin(j, NULL, '{');
     json_number(j, "domain", d->id);
     json_string(j, "name", d->name);
     json_number(j, "memory_kb", d->pages * 4);
     json_number(j, "claimed_kb", d->claimed_pages * 4);
     json_end(j, '}');
-    table_cell(t, 0, "%s", d->name);
-    table_cell(t, 0, "%u", d->id);
-    table_cell(t, 0, "%llu", (unsigned long long)(d->pages / PAGES_PER_MB));
-    table_cell(t, 0, "%llu", (unsigned long long)(d->claimed_pages / PAGES_PER_MB));
-}
-
-typedef void rows_fn(struct cli *cli, struct json *j, struct table *t,
-                     const struct serai_domain *d);
-
-static int show(struct cli *cli, int argc, char **argv, const char *const *heads, rows_fn *row)
-{
-    struct table t = {.heads = heads, .colour = cli->colour};
-    struct serai_domain *list;
-    BUF_AUTO out = {0};
-    struct json j = {.out = &out};
-    size_t count;
-    bool json;
-    int code = cli_device_options(cli, argc, argv, true, &json);
-    if (code >= 0)
-        return code;
-    code = cli_select(cli, argv + optind, (size_t)(argc - optind), &list, &count);
-    if (code != CLI_OK)
-        return code;
-    json_begin(&j, NULL, '[');
-    for (size_t i = 0; i < count; i++)
-        row(cli, &j, &t, &list[i]);
-    json_end(&j, ']');
-    free(list);
-    if (!json)
-        return table_print(&t, stdout) ? CLI_FAILED : CLI_OK;
-    buf_free(&t.cells);
-    fputs(out.data ? out.data : "", stdout);
     return CLI_OK;
 }
 
 int cmd_uptime(struct cli *cli, int argc, char **argv)
 {
     static const char *const heads[] = {"NAME", ">ID", ">UPTIME", NULL};
-    return show(cli, argc, argv, heads, uptime_row);
+    return cli_list_rows(cli, argc, argv, heads, uptime_row);
 }
 
 int cmd_claims(struct cli *cli, int argc, char **argv)
 {
     static const char *const heads[] = {"NAME", ">ID", ">MEM(MB)", ">CLAIMED(MB)", NULL};
-    return show(cli, argc, argv, heads, claims_row);
+    return cli_list_rows(cli, argc, argv, heads, claims_row);
 }
 
 int cmd_config_update(struct cli *cli, int argc, char **argv)

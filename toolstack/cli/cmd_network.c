@@ -91,6 +91,8 @@ static int network_rows(struct cli *cli, struct json *j, struct table *t,
     struct serai_error err;
     char mac[SERAI_MAC_TEXT];
     size_t count;
+    if (!d->id) // the control domain has none of these
+        return CLI_OK;
     if (serai_vif_list(cli->s, d->id, &list, &count, &err))
         return cli_fail(&err);
     for (size_t i = 0; i < count; i++) {
@@ -126,5 +128,5 @@ int cmd_network_list(struct cli *cli, int argc, char **argv)
 {
     static const char *const heads[] = {"Name",   ">Number", "MAC", "State",
                                         "Device", "Bridge",  NULL};
-    return cli_device_list(cli, argc, argv, heads, network_rows);
+    return cli_list_rows(cli, argc, argv, heads, network_rows);
 }
