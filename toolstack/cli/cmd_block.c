@@ -184,36 +184,6 @@ static int block_rows(struct cli *cli, struct json *j, struct table *t,
     return CLI_OK;
 }
 
-int cli_list_rows(struct cli *cli, int argc, char **argv, const char *const *heads, cli_rows *rows)
-{
-    struct table t = {.heads = heads, .colour = cli->colour};
-    struct serai_domain *list;
-    BUF_AUTO out = {0};
-    struct json j = {.out = &out};
-    size_t count;
-    bool json;
-    int code = cli_device_options(cli, argc, argv, true, &json);
-    if (code >= 0)
-        return code;
-    code = cli_select(cli, argv + optind, (size_t)(argc - optind), &list, &count);
-    if (code != CLI_OK)
-        return code;
-    if (json)
-        json_begin(&j, NULL, '[');
-    for (size_t i = 0; i < count && code == CLI_OK; i++)
-        code = rows(cli, json ? &j : NULL, &t, &list[i]);
-    free(list);
-    if (json) {
-        json_end(&j, ']');
-        if (code == CLI_OK)
-            fputs(out.data, stdout);
-    }
-    if (code == CLI_OK && !json)
-        return table_print(&t, stdout) ? CLI_FAILED : CLI_OK;
-    buf_free(&t.cells);
-    return code;
-}
-
 int cmd_block_list(struct cli *cli, int argc, char **argv)
 {
     static const char *const heads[] = {"Name",  "Vdev", ">Number", "Backend",
