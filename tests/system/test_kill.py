@@ -109,7 +109,8 @@ def killed_under_load(workers, count, rounds, seconds, timeout):
     machine = workers.machine
     workers.many(1, 3, 3, "pause=1000")
     workers.wait_working(3, 120)
-    machine.sh(f"serai destroy w1 w2 w3; rm {LOG}/w*.log")  # not to be taken for the next ones
+    workers.shut_down(3)
+    machine.sh(f"rm {LOG}/w*.log")  # not to be taken for those of the next ones
     before = workers.counts()
     workers.many(1, count, 2, "pause=40 store=100 every=200", timeout)
     workers.wait_working(count, 120)
@@ -119,10 +120,7 @@ def killed_under_load(workers, count, rounds, seconds, timeout):
     everything_works(workers, count)
     done = {n: totals(workers, f"w{n}") for n in range(1, count + 1)}
     print(done, machine.sh("cat /tmp/operated"))
-    names = " ".join(f"w{n}" for n in range(1, count + 1))
-    machine.sh(f"serai shutdown -w {names}", 120)
-    for n in range(1, count + 1):
-        workers.wait_gone(f"w{n}", 30)
+    workers.shut_down(count)
     assert machine.sh("check-logs") == ""
     assert re.fullmatch(r"rounds: \d+", machine.sh("cat /tmp/operated"))
     machine.sh("! grep -i damaged /var/log/serai/*.log")

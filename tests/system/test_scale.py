@@ -60,7 +60,7 @@ def first(workers):
     """What comes with the first guests and stays for all."""
     workers.many(1, 6, 3, "pause=1000")
     workers.wait_working(6, 120)
-    workers.machine.sh("serai destroy w1 w2 w3 w4 w5 w6")
+    workers.shut_down(6)
 
 
 # The table of the control domain's event channels grows with the most that it ever had.

@@ -137,6 +137,14 @@ class Workers(Guests):
                                    "serai list | tail -n 5; serai dmesg | tail -n 5 | sed 's/^.//'")
             raise AssertionError(idle) from e
 
+    def shut_down(self, count):
+        """End w1 to w<count> by asking them. It is lifed that removes what is left of them: its
+        connection to xenstore, which it makes when it first has to, is there afterwards."""
+        names = [f"w{n}" for n in range(1, count + 1)]
+        self.machine.sh(f"serai shutdown -w {' '.join(names)}", 120)
+        for name in names:
+            self.wait_gone(name, 30)
+
     def complaints(self):
         """What guests found wrong: at most some lines."""
         return self.machine.sh(f"grep -H '^bad' {LOG}/w*.log | head -n 20 || true")
