@@ -1,63 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Networks of guests under real load: iperf3 and HTTP between two Debian guests and to the control
 domain, rates, interfaces that come and go, who reaches whom."""
-import json
 import re
 
 import pytest
 
-from disk_guests import DiskHost, debian_drive, make_images
-
-CONF = """bridge = "xenbr0"
-bridge_address = [ "10.20.0.1/24" ]
-"""
-A, B, HOST = "10.20.0.11", "10.20.0.12", "10.20.0.1"
-FRAME, PAYLOAD = 1514, 1448     # of a full TCP segment with a time stamp
-MAC_A = "00:16:3e:20:00:0a"
-VIF_A, VIF_B = f"mac={MAC_A}", "mac=00:16:3e:20:00:0b"
-DEBIAN = "/mnt/debian"          # the guests' Debian, for programs in the control domain
+from net_guests import (A, B, HOST, VIF_A, VIF_B, address_again, host, iperf, mbits, two_guests,
+                        vifs)
 
 
 @pytest.fixture(scope="module")
 def machine(vmlinux):
-    make_images()
-    qemu = debian_drive() + debian_drive() + debian_drive()
-    with DiskHost("net_guest", vmlinux, files={"etc/serai/network.conf": CONF},
-                  options="dom0_mem=640M", qemu=qemu) as m:
-        m.boot()
-        m.sh("serai network-setup")
-        m.sh(f"mkdir -p {DEBIAN} && modprobe ext4 && mount -t ext4 /dev/vdc {DEBIAN} && "
-             f"mount -t proc proc {DEBIAN}/proc && mount -o bind /dev {DEBIAN}/dev && "
-             f"mount -t tmpfs run {DEBIAN}/run && mkdir {DEBIAN}/run/lock")
-        start_both(m)
-        serve_everywhere(m)
+    with two_guests("net_guest", vmlinux) as m:
         yield m
-        m.gone("a")
-        m.gone("b")
-        m.wait_for("[ -z \"$(ls -A /run/serai/net)\" ] && ! ls /sys/class/net | grep -q vif")
-        m.sh(f"killall nginx iperf3; sleep 1; umount -l {DEBIAN}")
-        m.power_off()
-
-
-def start_both(m):
-    m.start("a", ["/dev/vda,raw,xvda,rw"], [VIF_A], options=f"addr={A}/24")
-    m.start("b", ["/dev/vdb,raw,xvda,rw"], [VIF_B], options=f"addr={B}/24")
-
-
-def host(m, command, timeout=120):
-    """Run a command of Debian in the control domain."""
-    return m.sh(f"chroot {DEBIAN} {command}", timeout)
-
-
-def serve_everywhere(m):
-    """A web server and the other end of iperf3 in b and in the control domain."""
-    page = "mkdir -p {0}/srv/www && dd if=/dev/urandom of={0}/srv/www/big bs=64k count=16 " \
-           "2>/dev/null && echo page of {1} >{0}/srv/www/index.html"
-    m.run("a", "iperf3 -s -D")
-    m.run("b", page.format("", "b") + " && nginx && iperf3 -s -D")
-    m.sh(page.format(DEBIAN, "host"))
-    host(m, "nginx")
-    host(m, "iperf3 -s -D")
 
 
 @pytest.fixture
@@ -73,35 +28,12 @@ def both(machine):
     machine.sh("serai network-rate a 0 none")
 
 
-def vifs(m, name):
-    return json.loads(m.sh(f"serai network-list --json {name}"))
-
-
-def address_again(nic, address):
-    """A shell command: wait for an interface, give it its address."""
-    return f"until [ -e /sys/class/net/{nic} ]; do sleep 0.1; done; " \
-           f"ip addr replace {address}/24 dev {nic}; ip link set {nic} up"
-
-
 def reaches(m, name, address, source=None):
     """Whether a guest gets answers from an address."""
     source = f"-I {source}" if source else ""
     status, _ = m.try_in(name, f"for _ in 1 2 3 4 5; do ping -qn -c 1 -W 1 {source} {address} && "
                          "exit 0; done >/dev/null; exit 1")
     return status == 0
-
-
-def iperf(m, name, address, seconds, options=""):
-    """Bytes received and how long that took by the receiver's clock, without the first second."""
-    m.run(name, f"iperf3 -c {address} -t {seconds} -O 1 -J {options} >/tmp/iperf || "
-          "{ tail -n 3 /tmp/iperf; exit 1; }", 60 + 4 * seconds)
-    text = m.run(name, "sed -n '/\"sum_received\"/,/}/p' /tmp/iperf | tr -d '\\t \\n'")
-    values = dict(re.findall(r'"(seconds|bytes)":([0-9.e+]+)', text))
-    return float(values["bytes"]), float(values["seconds"])
-
-
-def mbits(received, seconds):
-    return received * 8e-6 / seconds
 
 
 def http(run, address, requests, path, at_once=8):
@@ -173,31 +105,6 @@ def test_load_in_all_directions(both):
              "a of the control domain": http(lambda c: m.run("a", c), HOST, 3000, "index.html", 16),
              "the control domain of b": http(lambda c: host(m, c), B, 3000, "index.html", 16)}
     print(f"requests per second: {asked}")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("mbit", [10, 100])
-def test_rate_holds(both, mbit):
-    """What arrives by the receiver's clock, in whole frames. An emulated machine may be too slow
-    for the limit for a while; too fast it never is."""
-    m = both
-
-    def rate(receiver):
-        received, seconds = map(float, receiver(f"/usr/local/sbin/received {A} 12").split())
-        assert seconds > 11
-        return mbits(received * FRAME / PAYLOAD, seconds)
-    receivers = {"guest": lambda c: m.run("b", c), "control domain": lambda c: host(m, c)}
-    free = {who: rate(receiver) for who, receiver in receivers.items()}
-    m.sh(f"serai network-rate a 0 {mbit}Mb/s")
-    for who, receiver in receivers.items():
-        rates = [rate(receiver)]
-        while len(rates) < 4 and rates[-1] < 0.97 * mbit:
-            rates.append(rate(receiver))
-        print(f"limit {mbit} Mbit/s to the {who}: {rates}; without limit {free[who]:.0f} Mbit/s")
-        assert max(rates) < 1.03 * mbit
-        assert rates[-1] > 0.97 * mbit or free[who] < 1.5 * mbit, "slower than it may be"
-    # What it receives is not limited.
-    assert mbits(*iperf(m, "a", B, 5, "-R")) > min(1.5 * mbit, 0.3 * free["guest"])
 
 
 @pytest.mark.long
