@@ -44,6 +44,21 @@ static int attach(struct serai *s, char **arg, int count)
     return 0;
 }
 
+static int check(struct serai *s, char **arg, int count)
+{
+    static const uint8_t uuid[16] = {1};
+    struct serai_error err;
+    struct serai_vif vifs[4];
+    int n = 0;
+    for (; n < count && n < 4; n++)
+        if (serai_vif_parse(s, arg[n], &vifs[n], &err))
+            return fail(&err);
+    if (serai_vif_complete(vifs, (size_t)n, uuid, NULL, 0, &err) ||
+        serai_net_check(s, vifs, (size_t)n, &err))
+        return fail(&err);
+    return 0;
+}
+
 static int list(struct serai *s)
 {
     struct serai_error err;
@@ -84,6 +99,8 @@ static int run(struct serai *s, const char *verb, char **arg, int count)
     snprintf(err.text, sizeof(err.text), "unknown verb %s", verb);
     if (!strcmp(verb, "attach") && count >= 2)
         return attach(s, arg, count);
+    if (!strcmp(verb, "check") && count)
+        return check(s, arg, count);
     if (!strcmp(verb, "list"))
         return list(s);
     if (!strcmp(verb, "rate") && count == 3)

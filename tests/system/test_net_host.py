@@ -237,6 +237,32 @@ def test_missing_bridge(world):
     assert world.picture() == before
 
 
+def test_asked_beforehand(world):
+    """What a guest to be is refused before anything of it is made; nothing changes by asking."""
+    world.bridge()
+    world.outside()
+    world.guest(1)
+    world.attach(1, "mac=00:16:3e:00:00:01")
+    world.guest(2)
+    world.attach(2, "mac=00:16:3e:00:00:02,script=vif-route,gatewaydev=uplink,ip=192.0.2.50")
+    before = world.picture()
+    for specs, complaint in (
+            (["bridge=br7"], 'ENOENT bridge: there is no bridge "br7"'),
+            (["", "bridge=uplink"], 'EINVAL bridge: interface "uplink" is no bridge'),
+            (["mac=00:16:3e:00:00:01"], "EEXIST mac: 00:16:3e:00:00:01 is in use by domain 1"),
+            (["vifname=uplink"], 'EEXIST vifname: there is an interface "uplink"'),
+            (["script=vif-route,gatewaydev=gone,ip=192.0.2.51"], "ENOENT gatewaydev: .*gone"),
+            (["script=vif-route,gatewaydev=uplink,ip=192.0.2.50"], "in use by domain 2"),
+            (["script=vif-route,gatewaydev=uplink,ip=192.0.2.51"] * 2, "192.0.2.51 is given twice"),
+            (["script=vif-nat,ip=10.83.7.9", "script=vif-nat,ip=10.83.7.9"], "given twice")):
+        with pytest.raises(Refused, match=complaint):
+            world.driver("check", *specs)
+    world.driver("check", "", "bridge=xenbr0", "script=vif-nat", "script=vif-nat")
+    world.configure(bridge_create=1)
+    world.driver("check", "bridge=br7")
+    assert world.picture() == before
+
+
 def test_bridge_on_demand(world):
     world.configure(bridge="serai0", bridge_create=1, bridge_mtu=4000)
     world.guest(1)

@@ -294,7 +294,8 @@ static int create_prepare(struct create *m, struct serai_error *err)
     if (!c->vifs)
         return err_set(err, -ENOMEM, "out of memory");
     memcpy(c->vifs, vifs, c->nr_vifs * sizeof(*c->vifs));
-    return vif_complete(m->s, c->uuid, c->vifs, c->nr_vifs, err);
+    ret = vif_complete(m->s, c->uuid, c->vifs, c->nr_vifs, err);
+    return ret ? ret : serai_net_check(m->s, c->vifs, c->nr_vifs, err);
 }
 
 int serai_domain_create(struct serai *s, const struct serai_config *c,

@@ -102,6 +102,9 @@ void net_filter_remove(void);
 
 // ---- bridges (net_setup.c) -----------------------------------------------------------------
 
+// Finds the bridge. out->index is 0 when there is none and network.conf says that one may be made.
+int net_bridge_find(struct serai *s, struct netlink *n, const struct net_conf *conf,
+                    const char *name, struct rtnl_link *out, struct serai_error *err);
 // Finds the bridge, or makes it when network.conf says that it may; *made tells.
 int net_bridge_need(struct serai *s, struct netlink *n, const struct net_conf *conf,
                     const char *name, struct rtnl_link *out, bool *made, struct serai_error *err);

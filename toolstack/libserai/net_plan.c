@@ -30,6 +30,16 @@ struct serai_ip net_ip4_make(uint32_t bits)
                                       (uint8_t)(bits >> 8), (uint8_t)bits}};
 }
 
+enum { DOMAIN_UNKNOWN = UINT32_MAX }; // of a guest that is not made yet
+
+static int in_use(struct net_attach *a, const char *key, const char *what,
+                  const struct net_record *other)
+{
+    if (other->port.domain == a->r->port.domain)
+        return err_set(a->err, -EEXIST, "%s: %s is given twice", key, what);
+    return err_set(a->err, -EEXIST, "%s: %s is in use by domain %u", key, what, other->port.domain);
+}
+
 // ---- addresses -----------------------------------------------------------------------------
 
 // Another interface that has the address (or a network around it), or NULL.
@@ -124,8 +134,7 @@ static int plan_addresses(struct net_attach *a, const struct net_record *list, s
     for (unsigned i = 0; i < v->nr_ips && !ret && v->setup != SERAI_NET_BRIDGE; i++) {
         const struct net_record *other = ip_user(list, count, &v->ips[i]);
         if (other)
-            ret = err_set(a->err, -EEXIST, "ip: %s is in use by domain %u",
-                          serai_ip_format(&v->ips[i], text), other->port.domain);
+            ret = in_use(a, "ip", serai_ip_format(&v->ips[i], text), other);
     }
     if (!ret && v->setup != SERAI_NET_BRIDGE)
         ret = plan_own_addresses(a);
@@ -166,8 +175,7 @@ static int plan_mac(struct net_attach *a, const struct net_record *list, size_t 
     for (size_t i = 0; i < count; i++) {
         const struct serai_vif *o = &list[i].port.vif;
         if (v->setup == o->setup && !memcmp(v->mac, o->mac, 6) && !strcmp(v->bridge, o->bridge))
-            return err_set(a->err, -EEXIST, "mac: %s is in use by domain %u",
-                           serai_mac_format(v->mac, text), list[i].port.domain);
+            return in_use(a, "mac", serai_mac_format(v->mac, text), &list[i]);
     }
     return 0;
 }
@@ -199,6 +207,15 @@ static int plan_gateway(struct net_attach *a)
     return 0;
 }
 
+static int plan(struct net_attach *a, const struct net_record *list, size_t count)
+{
+    plan_defaults(a);
+    int ret = plan_addresses(a, list, count);
+    if (!ret)
+        ret = plan_mac(a, list, count);
+    return ret ? ret : plan_gateway(a);
+}
+
 int net_plan(struct net_attach *a)
 {
     struct net_record *list;
@@ -206,12 +223,61 @@ int net_plan(struct net_attach *a)
     int ret = net_record_list(a->s, &list, &count, a->err);
     if (ret)
         return ret;
-    plan_defaults(a);
-    ret = plan_addresses(a, list, count);
-    if (!ret)
-        ret = plan_mac(a, list, count);
-    if (!ret)
-        ret = plan_gateway(a);
+    ret = plan(a, list, count);
     free(list);
     return ret;
+}
+
+// ---- asking beforehand ---------------------------------------------------------------------
+
+static int check_links(struct net_attach *a)
+{
+    const struct serai_vif *v = &a->r->port.vif;
+    struct rtnl_link l;
+    if (*v->ifname && !rtnl_link_get(a->n, v->ifname, &l))
+        return err_set(a->err, -EEXIST, "vifname: there is an interface \"%s\" already", v->ifname);
+    if (v->setup != SERAI_NET_BRIDGE)
+        return 0;
+    return net_bridge_find(a->s, a->n, &a->conf, v->bridge, &l, a->err);
+}
+
+// Each is planned behind those before it, as if they were attached.
+static int check_all(struct net_attach *a, const struct serai_vif *vifs, size_t nr_vifs)
+{
+    struct net_record *list;
+    size_t count;
+    int ret = net_record_list(a->s, &list, &count, a->err);
+    if (ret)
+        return ret;
+    struct net_record *all = realloc(list, (count + nr_vifs) * sizeof(*all));
+    if (!all) {
+        free(list);
+        return err_set(a->err, -ENOMEM, "out of memory");
+    }
+    for (size_t i = 0; i < nr_vifs && !ret; i++) {
+        a->r = &all[count];
+        *a->r = (struct net_record){.port = {.domain = DOMAIN_UNKNOWN, .vif = vifs[i]}};
+        ret = plan(a, all, count++);
+        if (!ret)
+            ret = check_links(a);
+    }
+    free(all);
+    return ret;
+}
+
+int serai_net_check(struct serai *s, const struct serai_vif *list, size_t count,
+                    struct serai_error *err)
+{
+    NETLINK_AUTO n = NULL;
+    struct net_attach a = {.s = s, .err = err};
+    if (!count)
+        return 0;
+    int ret = net_conf_load(s, &a.conf, err);
+    if (ret)
+        return ret;
+    ret = netlink_open(&n, NETLINK_ROUTE);
+    if (ret)
+        return err_sys(err, ret, "cannot open a netlink socket");
+    a.n = n;
+    return check_all(&a, list, count);
 }

@@ -43,10 +43,9 @@ static int bridge_make(struct netlink *n, const char *name, const struct net_con
     return ret;
 }
 
-int net_bridge_need(struct serai *s, struct netlink *n, const struct net_conf *conf,
-                    const char *name, struct rtnl_link *out, bool *made, struct serai_error *err)
+int net_bridge_find(struct serai *s, struct netlink *n, const struct net_conf *conf,
+                    const char *name, struct rtnl_link *out, struct serai_error *err)
 {
-    *made = false;
     int ret = rtnl_link_get(n, name, out);
     if (!ret && strcmp(out->kind, "bridge") != 0)
         return err_set(err, -EINVAL, "bridge: interface \"%s\" is no bridge", name);
@@ -57,6 +56,17 @@ int net_bridge_need(struct serai *s, struct netlink *n, const struct net_conf *c
                        "bridge: there is no bridge \"%s\" (bridge_create = 1 in %s makes missing "
                        "ones)",
                        name, s->network_conf);
+    out->index = 0;
+    return 0;
+}
+
+int net_bridge_need(struct serai *s, struct netlink *n, const struct net_conf *conf,
+                    const char *name, struct rtnl_link *out, bool *made, struct serai_error *err)
+{
+    *made = false;
+    int ret = net_bridge_find(s, n, conf, name, out, err);
+    if (ret || out->index)
+        return ret;
     ret = bridge_make(n, name, conf, out, err);
     *made = !ret;
     return ret;

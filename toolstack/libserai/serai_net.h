@@ -130,6 +130,10 @@ int serai_net_attach(struct serai *s, uint32_t domain, const struct serai_vif *v
                      const char *device, struct serai_net_port *out, struct serai_error *err);
 // Undoes it: also when the interface is gone already. 0 when nothing was attached.
 int serai_net_detach(struct serai *s, uint32_t domain, unsigned devid, struct serai_error *err);
+// Would serai_net_attach take these interfaces of a new guest, as far as can be said before they
+// are there? Bridges, gateways, names and addresses are looked at, nothing is changed.
+int serai_net_check(struct serai *s, const struct serai_vif *list, size_t count,
+                    struct serai_error *err);
 // Everything of one domain.
 int serai_net_detach_all(struct serai *s, uint32_t domain, struct serai_error *err);
 // Another limit of what it sends, at once; 0 bytes: none. -ENOENT when it is not attached.

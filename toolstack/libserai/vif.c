@@ -208,6 +208,8 @@ int serai_vif_attach(struct serai *s, uint32_t domain, const struct serai_vif *v
     if (!ret)
         ret = vif_choose(s, &d, &copy, err);
     if (!ret)
+        ret = serai_net_check(s, &copy, 1, err);
+    if (!ret)
         ret = vif_add(s, domain, &copy, err);
     if (ret)
         return ret;
