@@ -774,5 +774,7 @@ int main(void)
         cmocka_unit_test(test_full_state_directory),
     };
     log_setup("blkd", LOG_LEVEL_DEBUG, false);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    fake_direct = true;
+    return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,6 +183,8 @@ int fake_back_state(void)
     return atoi(fake_read(fake_back("state")));
 }
 
+bool fake_direct;
+
 void fake_attach(const char *params, const char *mode, const char *type)
 {
     fake_write(fake_front("state"), "1");
@@ -192,6 +194,7 @@ void fake_attach(const char *params, const char *mode, const char *type)
     fake_write(fake_back("format"), "raw");
     fake_write(fake_back("mode"), "%s", mode);
     fake_write(fake_back("device-type"), "%s", type);
+    fake_write(fake_back("direct-io-safe"), "%d", fake_direct);
     fake_write(fake_back("online"), "1");
     fake_write(fake_back("state"), "1");
     fake_write(fake_back("frontend"), "%s", fake_front(""));

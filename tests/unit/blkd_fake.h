@@ -37,6 +37,7 @@ extern struct fake_world *fake;
 extern uint8_t *fake_memory; /* FAKE_PAGES pages; page n is granted as reference n */
 extern const char *fake_dir; /* a directory for images and journals */
 extern struct device_options fake_options;
+extern bool fake_direct; /* fake_attach asks for transfers around the page cache */
 
 void fake_new(void);
 void fake_free(void);

@@ -314,23 +314,25 @@ static void test_grants(void **unused)
     static const struct host_ops ops = {.map = map, .unmap = unmap};
     struct host h = {.ops = &ops};
     struct pgrant_table *t = pgrant_new(&h, 1, 8);
+    struct pgrant *a[4], *b[6];
     uint32_t some[] = {3, 4, 3, 5}, bad[] = {3, 6, 64}, many[] = {10, 11, 12, 13, 14, 15};
     assert_non_null(t);
-    assert_true(pgrant_get(t, some, 4, 100));
+    assert_true(pgrant_get(t, some, 4, a, 100));
     assert_int_equal(mapped, 3);
-    assert_ptr_equal(pgrant_address(t, 5), pages[5]);
-    assert_false(pgrant_get(t, bad, 3, 100));
+    assert_ptr_equal(pgrant_address(a[3]), pages[5]);
+    assert_ptr_equal(a[0], a[2]);
+    assert_false(pgrant_get(t, bad, 3, b, 100));
     assert_int_equal(pgrant_count(t), 3);
-    assert_false(pgrant_get(t, many, 6, 100)); /* over the limit */
-    assert_true(pgrant_get(t, many, 5, 200));
+    assert_false(pgrant_get(t, many, 6, b, 100)); /* over the limit */
+    assert_true(pgrant_get(t, many, 5, b, 200));
     pgrant_purge(t, 1000);
     assert_int_equal(pgrant_count(t), 8); /* all in use */
-    pgrant_put(t, some, 4);
+    pgrant_put(a, 4);
     pgrant_purge(t, 150);
     assert_int_equal(pgrant_count(t), 5);
-    assert_true(pgrant_get(t, some, 1, 300));
-    pgrant_put(t, some, 1);
-    pgrant_put(t, many, 5);
+    assert_true(pgrant_get(t, some, 1, a, 300));
+    pgrant_put(a, 1);
+    pgrant_put(b, 5);
     pgrant_purge(t, 250);
     assert_int_equal(pgrant_count(t), 1);
     pgrant_free(t);
@@ -355,8 +357,9 @@ static void test_grants_of_many(void **unused)
         t[n] = pgrant_new(&h, n, LIMIT);
         for (uint32_t i = 0; i < LIMIT; i++) {
             uint32_t ref = 1000 * (i + 1) + 7;
-            if (pgrant_get(t[n], &ref, 1, 1)) {
-                pgrant_put(t[n], &ref, 1);
+            struct pgrant *page;
+            if (pgrant_get(t[n], &ref, 1, &page, 1)) {
+                pgrant_put(&page, 1);
             }
         }
         first += n < 5 ? pgrant_count(t[n]) : 0;

@@ -86,7 +86,7 @@ static void test_same_disk(void **unused)
         assert_string_equal(d.vdev, "hda");
         assert_int_equal(d.devid, 768);
         assert_int_equal(d.format, SERAI_DISK_RAW);
-        assert_false(d.readonly || d.cdrom || d.shared || d.no_discard);
+        assert_false(d.readonly || d.cdrom || d.shared || d.no_discard || d.direct);
         serai_disk_clear(&d);
     }
 }
@@ -119,7 +119,7 @@ static void test_parameters(void **unused)
     assert_string_equal(d.target, "/a,b=c, d ");
     assert_int_equal(d.backend, SERAI_DISK_BLKD);
     assert_int_equal(d.format, SERAI_DISK_VHD);
-    assert_true(d.no_discard && d.untrusted && d.shared && !d.readonly);
+    assert_true(d.no_discard && d.untrusted && d.direct && d.shared && !d.readonly);
     serai_disk_clear(&d);
     d = parse("/x,qcow2,xvda,backendtype=qdisk,discard,trusted,backend=0,specification=xen");
     assert_int_equal(d.backend, SERAI_DISK_BLKD);
@@ -133,6 +133,7 @@ static void test_written_back(void **unused)
                                         ",,hdc,cdrom",
                                         "/x,vhd,d3p2,r,no-discard,backendtype=blkd",
                                         "/x,raw,sda,w!,untrusted,backendtype=phy",
+                                        "/x,raw,xvda,w,direct-io-safe",
                                         "/x,raw,xvda,w,rate=20MB/s,iops=300",
                                         "vdev=xvda,target=/a,b=c,\"d\\"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -147,7 +148,8 @@ static void test_written_back(void **unused)
         assert_true(a.format == b.format && a.backend == b.backend && a.cdrom == b.cdrom &&
                     a.readonly == b.readonly && a.shared == b.shared &&
                     a.no_discard == b.no_discard && a.untrusted == b.untrusted &&
-                    a.rate_bytes == b.rate_bytes && a.rate_requests == b.rate_requests);
+                    a.direct == b.direct && a.rate_bytes == b.rate_bytes &&
+                    a.rate_requests == b.rate_requests);
         free(text);
         serai_disk_clear(&a);
         serai_disk_clear(&b);

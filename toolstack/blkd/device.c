@@ -210,7 +210,7 @@ static const struct disk_calls device_calls = {
 static int device_read_setup(struct device *d)
 {
     char *mode = NULL, *type = NULL;
-    unsigned discard = 1, shared = 0;
+    unsigned discard = 1, shared = 0, direct = 0;
     free(d->params);
     free(d->format);
     d->params = d->format = NULL;
@@ -225,7 +225,10 @@ static int device_read_setup(struct device *d)
         ret = device_read_number(d, d->back, "discard-enable", &discard);
     if (!ret)
         ret = device_read_number(d, d->back, "shared", &shared);
+    if (!ret)
+        ret = device_read_number(d, d->back, "direct-io-safe", &direct);
     d->shared = shared != 0;
+    d->direct = direct != 0;
     d->cdrom = type && !strcmp(type, "cdrom");
     d->read_only = d->cdrom || (mode && !strcmp(mode, "r"));
     d->discard = discard != 0;
@@ -273,6 +276,7 @@ static int device_open_image(struct device *d)
                                 .path = d->params,
                                 .read_only = d->read_only,
                                 .shared = d->shared,
+                                .direct = d->direct,
                                 .identity = (uint64_t)(d->domid & 0xffff) << 32 | d->devid};
     ret = image_open(d->format, &req, &d->image, why);
     if (!ret) {
@@ -412,7 +416,8 @@ static void device_change_medium(struct device *d)
     }
     *d->error = '\0'; // whoever asks for a change waits for words about this one
     struct image *img = NULL;
-    struct image_request req = {.ring = d->all->env.ring, .path = params, .read_only = true};
+    struct image_request req = {
+        .ring = d->all->env.ring, .path = params, .read_only = true, .direct = d->direct};
     if (*params && image_open(d->format, &req, &img, why)) {
         device_tell(d, why);
         free(params);

@@ -53,7 +53,7 @@ struct device {
     bool failed; // see backend_view
     bool dirty, idle;
     bool dead; // its domain, whatever the front end's node says
-    bool cdrom, read_only, shared, discard;
+    bool cdrom, read_only, shared, direct, discard;
     char *params, *format;
 
     struct image *image, *next_image; // next_image: a new medium, waits for THEN_SWAP

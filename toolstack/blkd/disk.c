@@ -209,6 +209,7 @@ static void disk_env_pass(struct disk_env *env)
 void disk_env_run(struct disk_env *env)
 {
     bool ended = true;
+    env->now_ms = loop_now_ms();
     for (unsigned round = 0; round < 4 && ended; round++) {
         disk_env_pass(env);
         disk_env_pass(env);

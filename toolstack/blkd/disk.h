@@ -35,6 +35,7 @@ struct disk_env {
     struct uring *ring;
     struct queue *marked; // to be visited before the loop waits again
     uint64_t bounce;      // bytes of buffers in use
+    uint64_t now_ms;      // when this batch of visits began
     int again_fd;         // an eventfd: visits that were put off, so that others get their turn
 };
 

@@ -33,6 +33,7 @@ struct image_request {
     const char *path;
     bool read_only;
     bool shared;       // others may write it at the same time, on the administrator's word
+    bool direct;       // around the page cache; a block device always is
     uint64_t identity; // of the disk, below 2^62: for a lock between its processes alone
 };
 

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Raw images: regular files and block devices. Transfers go around the page cache where the
-// alignment allows, the others through it; the kernel keeps the two coherent.
+// Raw images: regular files and block devices. Files go through the page cache unless asked
+// otherwise, as through a loop device: a copy to or from it costs the CPU much less than a
+// transfer of its own, and what was written is safe when a flush has ended, as with any disk that
+// has a cache. Block devices, and files on request, go around it where the alignment allows, the
+// rest through it; the kernel keeps the two coherent.
 //
-// The descriptor that carries direct I/O is locked (flock), exclusively for a writable disk. The
+// The descriptor that carries the transfers is locked (flock), exclusively for a writable disk. The
 // lock ends when the open file does, and the kernel keeps that open for requests in flight: who
 // gets the lock after a process was killed knows that no write of the old one can come any more.
+// (Copies to and from the page cache are made by threads of the process, which end before it does.)
 // An image that is shared for writing is locked so only against the disk's own processes, by a
 // range behind every possible end of the file.
 #include "image.h"
@@ -26,7 +30,7 @@ enum { RAW_SECTOR = 512, RAW_PAGE = 4096 };
 
 struct raw {
     struct image img;
-    int direct_fd;   // -1: the file system does not do it
+    int direct_fd;   // -1: not wanted, or the file system does not do it
     int buffered_fd; // through the page cache
     uint32_t align;  // of offset, length and memory for direct_fd, bytes
 };
@@ -162,8 +166,9 @@ static void raw_close(struct image *img)
     free(r);
 }
 
-static int raw_open_files(struct raw *r, const char *path, char why[IMAGE_WHY])
+static int raw_open_files(struct raw *r, const struct image_request *req, char why[IMAGE_WHY])
 {
+    const char *path = req->path;
     // Without O_NONBLOCK, which would make io_uring give up where it should wait; so look first
     // that this is not a pipe.
     struct stat st;
@@ -176,7 +181,8 @@ static int raw_open_files(struct raw *r, const char *path, char why[IMAGE_WHY])
                           r->img.read_only || errno == ENOENT ? "cannot be opened"
                                                               : "cannot be opened for writing",
                           errno);
-    r->direct_fd = open(path, flags | O_DIRECT);
+    if (!fstat(r->buffered_fd, &st) && (req->direct || S_ISBLK(st.st_mode)))
+        r->direct_fd = open(path, flags | O_DIRECT);
     r->align = r->direct_fd >= 0 ? raw_probe(r->direct_fd) : 0;
     if (r->direct_fd >= 0 && !r->align) {
         close(r->direct_fd);
@@ -197,7 +203,7 @@ static int raw_open(const struct image_request *req, struct image **out, char wh
                               .read_only = req->read_only},
                       .direct_fd = -1,
                       .buffered_fd = -1};
-    int ret = raw_open_files(r, req->path, why);
+    int ret = raw_open_files(r, req, why);
     if (!ret)
         ret = raw_measure(r, req->path, why);
     if (!ret)

@@ -138,35 +138,38 @@ static bool pgrant_listed(const uint32_t *grefs, unsigned count, uint32_t gref)
     return false;
 }
 
-bool pgrant_get(struct pgrant_table *t, const uint32_t *grefs, unsigned count, uint64_t now_ms)
+bool pgrant_get(struct pgrant_table *t, const uint32_t *grefs, unsigned count,
+                struct pgrant **pages, uint64_t now_ms)
 {
     uint32_t missing[PGRANT_BATCH];
     unsigned n = 0;
     if (count > PGRANT_BATCH)
         return false;
-    for (unsigned i = 0; i < count; i++)
-        if (!pgrant_find(t, grefs[i]) && !pgrant_listed(missing, n, grefs[i]))
+    for (unsigned i = 0; i < count; i++) {
+        pages[i] = pgrant_find(t, grefs[i]);
+        if (!pages[i] && !pgrant_listed(missing, n, grefs[i]))
             missing[n++] = grefs[i];
+    }
     if (n && !pgrant_map(t, missing, n))
         return false;
     for (unsigned i = 0; i < count; i++) {
-        struct pgrant_batch *b = pgrant_find(t, grefs[i])->batch;
-        b->in_use++;
-        b->used_ms = now_ms;
+        if (!pages[i])
+            pages[i] = pgrant_find(t, grefs[i]);
+        pages[i]->batch->in_use++;
+        pages[i]->batch->used_ms = now_ms;
     }
     return true;
 }
 
-void *pgrant_address(const struct pgrant_table *t, uint32_t gref)
+void *pgrant_address(const struct pgrant *page)
 {
-    const struct pgrant *g = pgrant_find(t, gref);
-    return g->batch->address + (size_t)(g - g->batch->pages) * PGRANT_PAGE;
+    return page->batch->address + (size_t)(page - page->batch->pages) * PGRANT_PAGE;
 }
 
-void pgrant_put(struct pgrant_table *t, const uint32_t *grefs, unsigned count)
+void pgrant_put(struct pgrant *const *pages, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        pgrant_find(t, grefs[i])->batch->in_use--;
+        pages[i]->batch->in_use--;
 }
 
 void pgrant_purge(struct pgrant_table *t, uint64_t before_ms)

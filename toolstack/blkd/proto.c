@@ -42,7 +42,15 @@ static_assert(offsetof(struct blkif_request_indirect, nr_segments) == 2, "indire
 static_assert(offsetof(struct blkif_request_indirect, id) == 8, "indirect id");
 static_assert(offsetof(struct blkif_request_indirect, indirect_grefs) == 28, "indirect pages");
 static_assert(offsetof(struct blkif_response, status) == 10, "status");
-static_assert(sizeof(struct blkif_request_segment) == 8, "segment");
+static_assert(sizeof(struct blkif_request_segment) == sizeof(struct blk_segment), "segment");
+static_assert(offsetof(struct blkif_request_segment, gref) == offsetof(struct blk_segment, gref),
+              "gref");
+static_assert(offsetof(struct blkif_request_segment, first_sect) ==
+                  offsetof(struct blk_segment, first),
+              "first");
+static_assert(offsetof(struct blkif_request_segment, last_sect) ==
+                  offsetof(struct blk_segment, last),
+              "last");
 
 int blk_abi_parse(const char *protocol, enum blk_abi *out)
 {
@@ -76,10 +84,7 @@ static uint16_t load16(const uint8_t *from)
 
 void blk_segment_load(const void *page, unsigned i, struct blk_segment *out)
 {
-    const uint8_t *at = (const uint8_t *)page + (size_t)i * sizeof(struct blkif_request_segment);
-    memcpy(&out->gref, at, sizeof(out->gref));
-    out->first = at[4];
-    out->last = at[5];
+    memcpy(out, (const uint8_t *)page + (size_t)i * sizeof(*out), sizeof(*out));
 }
 
 void blk_request_parse(enum blk_abi abi, const uint8_t raw[BLK_RAW_MAX], struct blk_request *out)
@@ -98,8 +103,7 @@ void blk_request_parse(enum blk_abi abi, const uint8_t raw[BLK_RAW_MAX], struct 
         memcpy(out->pages, raw + at->pages, sizeof(out->pages));
     } else {
         out->nr_segments = raw[1];
-        for (unsigned i = 0; i < BLKIF_MAX_SEGMENTS_PER_REQUEST; i++)
-            blk_segment_load(raw + at->seg, i, &out->seg[i]);
+        memcpy(out->seg, raw + at->seg, sizeof(out->seg));
     }
 }
 

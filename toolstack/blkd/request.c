@@ -21,10 +21,13 @@ static bool request_room(struct request *rq, unsigned count)
     uint32_t *gref = reallocarray(rq->gref, count, sizeof(*gref));
     if (gref)
         rq->gref = gref;
+    struct pgrant **page = reallocarray(rq->page, count, sizeof(struct pgrant *));
+    if (page)
+        rq->page = page;
     struct iovec *iov = reallocarray(rq->iov, count, sizeof(*iov));
     if (iov)
         rq->iov = iov;
-    if (!seg || !gref || !iov)
+    if (!seg || !gref || !page || !iov)
         return false;
     rq->room = count;
     return true;
@@ -34,6 +37,7 @@ void request_release(struct request *rq)
 {
     free(rq->seg);
     free(rq->gref);
+    free(rq->page);
     free(rq->iov);
 }
 
@@ -41,9 +45,10 @@ void request_release(struct request *rq)
 static bool request_fetch_page(struct disk *d, uint32_t gref, void *page, size_t bytes)
 {
     struct host *h = d->env->host;
-    if (d->grants && pgrant_get(d->grants, &gref, 1, loop_now_ms())) {
-        memcpy(page, pgrant_address(d->grants, gref), bytes);
-        pgrant_put(d->grants, &gref, 1);
+    struct pgrant *from;
+    if (d->grants && pgrant_get(d->grants, &gref, 1, &from, d->env->now_ms)) {
+        memcpy(page, pgrant_address(from), bytes);
+        pgrant_put(&from, 1);
         return true;
     }
     struct grant_copy piece = {.gref = gref, .length = (uint16_t)bytes, .local = page};
@@ -101,7 +106,7 @@ static bool request_copy(struct request *rq, bool to_guest)
         const struct blk_segment *s = &rq->seg[i];
         size_t bytes = segment_bytes(s), offset = (size_t)s->first * BLK_SECTOR;
         if (rq->mapped) {
-            uint8_t *page = (uint8_t *)pgrant_address(d->grants, s->gref) + offset;
+            uint8_t *page = (uint8_t *)pgrant_address(rq->page[i]) + offset;
             memcpy(to_guest ? page : at, to_guest ? at : page, bytes);
         } else {
             piece[i] = (struct grant_copy){.gref = s->gref,
@@ -116,11 +121,10 @@ static bool request_copy(struct request *rq, bool to_guest)
 
 static void request_iov_pages(struct request *rq)
 {
-    struct disk *d = rq->queue->disk;
     unsigned n = 0;
     for (unsigned i = 0; i < rq->count; i++) {
         const struct blk_segment *s = &rq->seg[i];
-        uint8_t *at = (uint8_t *)pgrant_address(d->grants, s->gref) + (size_t)s->first * BLK_SECTOR;
+        uint8_t *at = (uint8_t *)pgrant_address(rq->page[i]) + (size_t)s->first * BLK_SECTOR;
         // Pages mapped together often follow each other.
         if (n && (uint8_t *)rq->iov[n - 1].iov_base + rq->iov[n - 1].iov_len == at)
             rq->iov[n - 1].iov_len += segment_bytes(s);
@@ -134,7 +138,7 @@ static void request_iov_pages(struct request *rq)
 static int request_buffers(struct request *rq)
 {
     struct disk *d = rq->queue->disk;
-    rq->mapped = d->grants && pgrant_get(d->grants, rq->gref, rq->count, loop_now_ms());
+    rq->mapped = d->grants && pgrant_get(d->grants, rq->gref, rq->count, rq->page, d->env->now_ms);
     if (rq->mapped && (request_writes(rq) || !d->image->read_only)) {
         request_iov_pages(rq);
         return BLKIF_RSP_OKAY;
@@ -154,7 +158,7 @@ static void request_finish(struct request *rq, int status)
 {
     struct disk *d = rq->queue->disk;
     if (rq->mapped)
-        pgrant_put(d->grants, rq->gref, rq->count);
+        pgrant_put(rq->page, rq->count);
     if (rq->bounce)
         d->env->bounce -= rq->bytes;
     free(rq->bounce);

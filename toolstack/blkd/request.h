@@ -25,12 +25,13 @@ struct request {
     struct request *next;
     struct journal_entry *log;
     enum request_stage stage;
-    bool mapped;  // its pages are in the table of persistent grants, in use
+    bool mapped;  // `page` are in the table of persistent grants, in use
     bool counted; // in disk->running
     uint64_t bytes;
     uint8_t *bounce;
     struct blk_segment *seg; // copies, checked; arrays of `room` elements that are kept
     uint32_t *gref;
+    struct pgrant **page;
     struct iovec *iov;
     unsigned room, count; // count: segments
     struct image_io io;

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 enum { RING_REQ_PROD = 0, RING_REQ_EVENT = 4, RING_RSP_PROD = 8, RING_RSP_EVENT = 12 };
 enum { RING_HEADER = 64 };
@@ -57,11 +58,10 @@ int blk_ring_pending(const struct blk_ring *r)
 
 void blk_ring_copy(const struct blk_ring *r, struct blk_request *out)
 {
-    uint8_t raw[BLK_RAW_MAX] __attribute__((aligned(8))) = {0};
-    const uint8_t *slot = ring_slot(r, r->req_cons);
-    // Word by word through volatile: the compiler must not read the slot again later.
-    for (size_t i = 0; i < blk_abi_request_size(r->abi); i += sizeof(uint32_t))
-        *(uint32_t *)(void *)(raw + i) = *(const volatile uint32_t *)(const void *)(slot + i);
+    uint8_t raw[BLK_RAW_MAX] __attribute__((aligned(8)));
+    memcpy(raw, ring_slot(r, r->req_cons), blk_abi_request_size(r->abi));
+    // The compiler must not read the slot again later: from here on it knows only the copy.
+    __asm__ volatile("" : : "r"(raw) : "memory");
     blk_request_parse(r->abi, raw, out);
 }
 

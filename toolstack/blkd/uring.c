@@ -11,6 +11,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+enum { URING_BATCH = 128 }; // what is handed over at once; more takes several calls
+
 struct uring {
     struct io_uring ring;
     int retry_fd;            // readable while the kernel was short of memory for what is queued
@@ -25,11 +27,19 @@ struct uring {
 static void uring_prepare(struct io_uring_sqe *sqe, struct uring_op *op)
 {
     switch (op->kind) {
-    case URING_READV:
-        io_uring_prep_readv(sqe, op->fd, op->iov, op->iovcnt, op->offset);
+    case URING_READV: // one piece takes a shorter way through the kernel
+        if (op->iovcnt == 1)
+            io_uring_prep_read(sqe, op->fd, op->iov->iov_base, (unsigned)op->iov->iov_len,
+                               op->offset);
+        else
+            io_uring_prep_readv(sqe, op->fd, op->iov, op->iovcnt, op->offset);
         break;
     case URING_WRITEV:
-        io_uring_prep_writev(sqe, op->fd, op->iov, op->iovcnt, op->offset);
+        if (op->iovcnt == 1)
+            io_uring_prep_write(sqe, op->fd, op->iov->iov_base, (unsigned)op->iov->iov_len,
+                                op->offset);
+        else
+            io_uring_prep_writev(sqe, op->fd, op->iov, op->iovcnt, op->offset);
         break;
     case URING_FDATASYNC:
         io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
@@ -133,7 +143,10 @@ struct uring *uring_new(struct loop *l, unsigned depth, void (*after)(void *arg)
     u->retry_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (u->retry_fd < 0)
         goto out_free;
-    int ret = io_uring_queue_init(depth, &u->ring, 0);
+    // Room for all completions, but not for submitting all at once: that is memory for nothing.
+    struct io_uring_params params = {.flags = IORING_SETUP_CQSIZE, .cq_entries = depth};
+    int ret =
+        io_uring_queue_init_params(depth < URING_BATCH ? depth : URING_BATCH, &u->ring, &params);
     if (ret) {
         errno = -ret;
         goto out_close;

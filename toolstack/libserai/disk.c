@@ -84,6 +84,8 @@ static void disk_back_keys(struct store_tx *t, const char *dir, void *arg)
     tx_write(t, dir, "discard-enable", "%d", !d->no_discard && !d->readonly);
     if (d->shared)
         tx_write(t, dir, "shared", "1");
+    if (d->direct)
+        tx_write(t, dir, "direct-io-safe", "1");
     if (a->by_blkd && (d->rate_bytes || d->rate_requests))
         tx_write(t, dir, "rate-limit", "%llu %llu", (unsigned long long)d->rate_bytes,
                  (unsigned long long)d->rate_requests);

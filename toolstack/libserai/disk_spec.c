@@ -241,6 +241,7 @@ static int spec_words_set(struct spec *sp, struct serai_disk *d)
         return err_set(sp->err, -EINVAL, "backendtype: phy takes images of format raw alone");
     d->no_discard = sp->flag[SPEC_NO_DISCARD];
     d->untrusted = sp->flag[SPEC_UNTRUSTED];
+    d->direct = sp->flag[SPEC_DIRECT];
     if (d->no_discard && sp->flag[SPEC_DISCARD])
         return err_set(sp->err, -EINVAL, "discard and no-discard contradict each other");
     if (d->untrusted && sp->flag[SPEC_TRUSTED])
@@ -335,6 +336,8 @@ char *serai_disk_text(const struct serai_disk *d)
         buf_puts(&out, ",no-discard");
     if (d->untrusted)
         buf_puts(&out, ",untrusted");
+    if (d->direct)
+        buf_puts(&out, ",direct-io-safe");
     if (d->rate_bytes)
         buf_printf(&out, ",rate=%lluB/s", (unsigned long long)d->rate_bytes);
     if (d->rate_requests)

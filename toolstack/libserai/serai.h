@@ -255,6 +255,7 @@ struct serai_disk {
     bool shared;         // others may write it as well: the guests know how to share (access "w!")
     bool no_discard;     // the guest is not offered to give back blocks
     bool untrusted;      // the guest is told not to trust the backend
+    bool direct;         // blkd goes around the control domain's page cache (direct-io-safe)
     uint64_t rate_bytes; // what it may transfer in a second; 0: no limit. Only blkd limits
     uint64_t rate_requests;
 };
