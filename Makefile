@@ -163,7 +163,8 @@ TS_BLKD     := main.c stats.c store.c xen_host.c $(TS_BLKD_PURE)
 TS_STORED   := main.c conn_ring.c conn_unix.c xen.c turns.c journal.c ring.c record.c ops.c ops_node.c \
                ops_session.c ops_domain.c ops_control.c store.c domain.c conn.c watch.c transaction.c \
                change.c tree.c perms.c path.c quota.c mem.c
-TS_PROGRAMS := serai consoled lifed stored blkd
+TS_DAEMONS  := consoled lifed stored blkd
+TS_PROGRAMS := serai $(TS_DAEMONS)
 
 TS_LIB_SRC  := $(addprefix toolstack/libserai/,$(TS_LIB) $(TS_NET)) \
                $(addprefix toolstack/base/,$(TS_BASE) $(TS_NETLINK)) \
@@ -187,15 +188,24 @@ $(O)/toolstack/libserai.a: $(call ts_obj,$(TS_LIB_SRC))
 	rm -f $@ && ar rcs $@ $^
 $(O)/toolstack/serai: $(call ts_obj,$(addprefix toolstack/cli/,$(TS_CLI))) $(O)/toolstack/libserai.a
 	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
-$(O)/toolstack/consoled: $(call ts_obj,$(addprefix toolstack/consoled/,$(TS_CONSOLED))) $(O)/toolstack/libserai.a
-	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
-$(O)/toolstack/stored: $(call ts_obj,$(addprefix toolstack/stored/,$(TS_STORED))) $(O)/toolstack/libserai.a
-	$(CC) $(TS_LDFLAGS) -o $@ $^ -lxengnttab $(TS_LIBS)
-$(O)/toolstack/lifed: $(call ts_obj,$(addprefix toolstack/lifed/,$(TS_LIFED))) $(O)/toolstack/libserai.a
-	$(CC) $(TS_LDFLAGS) -o $@ $^ $(TS_LIBS)
-$(O)/toolstack/blkd: $(call ts_obj,$(addprefix toolstack/blkd/,$(TS_BLKD)) toolstack/libserai/xsclient.c) \
-                     $(O)/toolstack/libserai.a
+# The daemons are one program with several names, hard links: what they have in common, libc above
+# all, is in memory once. Each is linked on its own first, so that only its main function is seen.
+$(O)/ts/daemons/consoled.o: $(call ts_obj,$(addprefix toolstack/consoled/,$(TS_CONSOLED)))
+$(O)/ts/daemons/stored.o:   $(call ts_obj,$(addprefix toolstack/stored/,$(TS_STORED)))
+$(O)/ts/daemons/lifed.o:    $(call ts_obj,$(addprefix toolstack/lifed/,$(TS_LIFED)))
+$(O)/ts/daemons/blkd.o:     $(call ts_obj,$(addprefix toolstack/blkd/,$(TS_BLKD)) \
+                              toolstack/libserai/xsclient.c)
+$(TS_DAEMONS:%=$(O)/ts/daemons/%.o):
+	@mkdir -p $(@D)
+	ld -r -o $@ $^
+	objcopy --redefine-sym main=$(basename $(@F))_main \
+		--keep-global-symbol=$(basename $(@F))_main $@
+$(O)/ts/daemons/daemons: $(call ts_obj,toolstack/daemons/main.c) $(TS_DAEMONS:%=$(O)/ts/daemons/%.o) \
+                         $(O)/toolstack/libserai.a
 	$(CC) $(TS_LDFLAGS) -o $@ $^ -luring -lxengnttab $(TS_LIBS)
+$(TS_DAEMONS:%=$(O)/toolstack/%): $(O)/ts/daemons/daemons
+	@mkdir -p $(@D)
+	ln -f $< $@
 .PHONY: toolstack
 toolstack: $(addprefix $(O)/toolstack/,$(TS_PROGRAMS)) examples
 # What tests/system/test_net_host.py drives: the library's network functions, without a hypervisor.
@@ -208,7 +218,7 @@ $(O)/toolstack/libnl-3.a:
 	@mkdir -p $(@D)
 	objcopy $(foreach f,getaddrinfo getprotobyname getprotobynumber,--weaken-symbol=$(f)) \
 		$$($(CC) -print-file-name=libnl-3.a) $@
-$(addprefix $(O)/toolstack/,$(TS_PROGRAMS)) $(O)/tests/net_driver: $(O)/toolstack/libnl-3.a
+$(O)/toolstack/serai $(O)/ts/daemons/daemons $(O)/tests/net_driver: $(O)/toolstack/libnl-3.a
 -include $(wildcard $(O)/ts/*/*.d $(O)/ts/*/*/*.d)
 
 # What a product links: the library as one object whose only names are the public ones.
@@ -237,7 +247,8 @@ install: toolstack examples $(O)/toolstack/dev/libserai.a
 	install -d $(INSTALL_TO)/sbin $(INSTALL_TO)/include/serai $(INSTALL_TO)/lib/pkgconfig \
 		$(INSTALL_TO)/share/doc/serai/examples $(foreach s,1 3 5 8,$(INSTALL_TO)/share/man/man$(s)) \
 		$(INSTALL_TO)/share/bash-completion/completions $(INSTALL_TO)/share/zsh/vendor-completions
-	install -m 755 $(TS_PROGRAMS:%=$(O)/toolstack/%) $(INSTALL_TO)/sbin
+	install -m 755 $(O)/toolstack/serai $(O)/toolstack/stored $(INSTALL_TO)/sbin
+	$(foreach d,$(filter-out stored,$(TS_DAEMONS)),ln -f $(INSTALL_TO)/sbin/stored $(INSTALL_TO)/sbin/$(d) &&) true
 	install -m 644 $(wildcard toolstack/libserai/serai*.h) $(INSTALL_TO)/include/serai
 	install -m 644 $(O)/toolstack/dev/libserai.a $(INSTALL_TO)/lib
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' toolstack/libserai/libserai.pc.in \
