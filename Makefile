@@ -22,13 +22,13 @@ HV_CORE   := domain.c domain_life.c softirq.c timer.c hypercall.c multicall.c ve
              rangeset.c memory_op.c memory_exchange.c evtchn.c evtchn_2l.c evtchn_fifo.c \
              evtchn_op.c subop.c console_io.c cpupool.c grant.c grant_use.c grant_map.c grant_copy.c \
              grant_op.c evtchn_bind.c
-HV_MEMORY := boot_alloc.c buddy.c sections.c frame.c domain_pages.c heap.c
+HV_MEMORY := boot_alloc.c nodes.c buddy.c sections.c frame.c domain_pages.c heap.c
 HV_CONTROL := bitmap.c cpupool.c domctl.c sysctl.c platform.c
 HV_DRIVERS := pci.c uart.c acpi.c screen.c font.c
 HV_X86    := control.c domain.c vcpu_state.c
-HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c smp_boot.c unpack_glue.c \
+HV_BOOT   := head.S main.c multiboot.c memory_map.c dom0_build.c trampoline.S boot_map.c numa.c smp_boot.c unpack_glue.c \
              microcode_modules.c
-HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c reboot.c backtrace.c uart_irq.c microcode.c \
+HV_CPU    := descriptors.c idt.c traps.c xstate.c context.c irq.c pirq.c msi.c physdev.c cpuid.c apic.c ioapic.c time.c calibrate.c rtc.c smp.c topology.c reboot.c backtrace.c uart_irq.c microcode.c \
              microcode_parse.c
 HV_MM     := paging.c vmap.c tlb.c guest_access.c
 HV_PV     := entry.S traps.c descriptors.c callback.c iret.c misc.c privop.c cpuid.c cpu_policy.c msr.c ioport.c \
@@ -267,7 +267,7 @@ TEST_HDR    := $(wildcard tests/unit/*.h tests/fuzz/*.h builder/*.h toolstack/*/
                hypervisor/x86/*/*.h)
 
 UNIT_TESTS := builder_elf builder_notes builder_unpack builder_layout emulate_decode \
-              emulate_execute emulate_native lib memory rangeset acpi cmdline microcode
+              emulate_execute emulate_native lib memory memory_nodes rangeset acpi cmdline microcode
 UNIT_SRC_builder_elf     := tests/unit/kernel_image.c builder/elf.c
 UNIT_SRC_builder_notes   := tests/unit/kernel_image.c builder/elf.c builder/notes.c
 UNIT_SRC_builder_unpack  := tests/unit/kernel_image.c $(BUILDER_SRC)
@@ -277,8 +277,10 @@ UNIT_SRC_builder_layout  := tests/unit/kernel_image.c builder/elf.c builder/note
 UNIT_SRC_emulate_decode  := tests/unit/emulate_host.c $(EMULATE_SRC)
 UNIT_SRC_emulate_execute := tests/unit/emulate_host.c $(EMULATE_SRC)
 UNIT_SRC_lib             := tests/unit/lib_sources.c
-UNIT_SRC_memory          := $(addprefix hypervisor/memory/,$(HV_MEMORY))
+UNIT_SRC_memory          := $(addprefix hypervisor/memory/,$(HV_MEMORY)) tests/unit/memory_fake.c
+UNIT_SRC_memory_nodes    := $(UNIT_SRC_memory)
 UNIT_CFLAGS_memory       := -include tests/unit/memory_layout.h -DSERAI_DEBUG -fno-builtin-strtoull
+UNIT_CFLAGS_memory_nodes := $(UNIT_CFLAGS_memory)
 UNIT_SRC_rangeset        := hypervisor/core/rangeset.c
 UNIT_SRC_acpi            := hypervisor/drivers/acpi.c
 UNIT_SRC_cmdline         := hypervisor/core/cmdline.c hypervisor/lib/number.c

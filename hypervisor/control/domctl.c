@@ -11,6 +11,7 @@
 #include "lib/string.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
+#include "memory/nodes.h"
 #include "x86/arch/guest_access.h"
 #include "x86/arch/time.h"
 
@@ -273,18 +274,24 @@ static long domctl_getvcpuaffinity(struct domain *d, struct xen_domctl *op)
     return rc;
 }
 
-// No NUMA yet: all memory is node 0's.
+// What the domain has stays where it is.
 static long domctl_setnodeaffinity(struct domain *d, struct xen_domctl *op)
 {
     unsigned long nodes[1];
-    int rc = control_bitmap_in(nodes, 64, &op->u.nodeaffinity.nodemap);
-    return rc ?: (nodes[0] & 1) ? 0 : -EINVAL;
+    int rc = control_bitmap_in(nodes, NODES_MAX, &op->u.nodeaffinity.nodemap);
+    if (rc)
+        return rc;
+    nodes[0] &= nodes_all();
+    if (!nodes[0])
+        return -EINVAL;
+    WRITE_ONCE(d->node_affinity, nodes[0]);
+    return 0;
 }
 
 static long domctl_getnodeaffinity(struct domain *d, struct xen_domctl *op)
 {
-    unsigned long nodes[1] = {1};
-    return control_bitmap_out(&op->u.nodeaffinity.nodemap, nodes, 1);
+    unsigned long nodes[1] = {d->node_affinity};
+    return control_bitmap_out(&op->u.nodeaffinity.nodemap, nodes, node_count);
 }
 
 static long domctl_scheduler_op(struct domain *d, struct xen_domctl *op)

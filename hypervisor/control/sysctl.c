@@ -8,6 +8,7 @@
 #include "core/sched.h"
 #include "lib/string.h"
 #include "memory/frame.h"
+#include "memory/nodes.h"
 #include "x86/arch/guest_access.h"
 #include "x86/arch/time.h"
 
@@ -47,7 +48,8 @@ static long sysctl_physinfo(struct xen_sysctl *op)
     *p = (struct xen_sysctl_physinfo){
         .nr_cpus = bitmap_weight(cpu_online_map, cpu_count),
         .max_cpu_id = cpu_count - 1,
-        .nr_nodes = 1,
+        .nr_nodes = node_count,
+        .max_node_id = node_count - 1,
         .cpu_khz = arch_tsc_khz(),
         .capabilities =
             XEN_SYSCTL_PHYSCAP_pv | XEN_SYSCTL_PHYSCAP_gnttab_v1 | XEN_SYSCTL_PHYSCAP_gnttab_v2,
@@ -115,8 +117,13 @@ static long sysctl_getcpuinfo(struct xen_sysctl *op)
 
 static long sysctl_availheap(struct xen_sysctl *op)
 {
+    struct xen_sysctl_availheap *a = &op->u.availheap;
+    bool one = a->node >= 0;
+
+    if (one && (unsigned int)a->node >= node_count)
+        return -EINVAL;
     // Free memory is not counted by address width.
-    op->u.availheap.avail_bytes = memory_free_pages() << PAGE_SHIFT;
+    a->avail_bytes = (one ? memory_node_free_pages(a->node) : memory_free_pages()) << PAGE_SHIFT;
     return 0;
 }
 
@@ -135,27 +142,45 @@ static long sysctl_cputopoinfo(struct xen_sysctl *op)
     }
     uint32_t n = MIN(t->num_cpus, cpu_count);
     for (uint32_t cpu = 0; cpu < n; cpu++) {
-        // One socket of single-thread cores, until the topology is read from CPUID.
-        struct xen_sysctl_cputopo topo = {.core = cpu, .socket = 0, .node = 0};
+        struct cpu_topology at = arch_cpu_topology(cpu);
+        struct xen_sysctl_cputopo topo = {
+            .core = at.core, .socket = at.socket, .node = node_of_cpu(cpu)};
+        if (!bit_test(cpu_online_map, cpu))
+            topo = (struct xen_sysctl_cputopo){XEN_INVALID_CORE_ID, XEN_INVALID_SOCKET_ID,
+                                               XEN_INVALID_NODE_ID};
         if (guest_handle_to(t->cputopo, cpu, &topo, 1))
             return -EFAULT;
     }
-    t->num_cpus = n;
+    t->num_cpus = cpu_count;
+    return 0;
+}
+
+static int node_distances_out(const struct xen_sysctl_numainfo *n, uint32_t from, uint32_t known)
+{
+    for (uint32_t to = 0; to < known; to++) {
+        uint32_t distance = node_distance(from, to);
+        uint64_t at = (uint64_t)from * node_count + to;
+        if (at < (uint64_t)n->num_nodes * n->num_nodes &&
+            guest_handle_to(n->distance, at, &distance, 1))
+            return -EFAULT;
+    }
     return 0;
 }
 
 static long sysctl_numainfo(struct xen_sysctl *op)
 {
     struct xen_sysctl_numainfo *n = &op->u.numainfo;
-    struct xen_sysctl_meminfo mem = {.memsize = memory_total_pages() << PAGE_SHIFT,
-                                     .memfree = memory_free_pages() << PAGE_SHIFT};
-    uint32_t local = 10; // ACPI SLIT: the distance of a node to itself
+    uint32_t known = MIN(n->num_nodes, node_count);
 
-    if (n->num_nodes >= 1 && n->meminfo.p && guest_handle_to(n->meminfo, 0, &mem, 1))
-        return -EFAULT;
-    if (n->num_nodes >= 1 && n->distance.p && guest_handle_to(n->distance, 0, &local, 1))
-        return -EFAULT;
-    n->num_nodes = 1;
+    for (uint32_t node = 0; node < known; node++) {
+        struct xen_sysctl_meminfo mem = {.memsize = memory_node_pages(node) << PAGE_SHIFT,
+                                         .memfree = memory_node_free_pages(node) << PAGE_SHIFT};
+        if (n->meminfo.p && guest_handle_to(n->meminfo, node, &mem, 1))
+            return -EFAULT;
+        if (n->distance.p && node_distances_out(n, node, known))
+            return -EFAULT;
+    }
+    n->num_nodes = node_count;
     return 0;
 }
 

@@ -21,6 +21,7 @@ struct options options = {
     .x2apic = true,
     .tsc_deadline = true,
     .bootscrub = true,
+    .numa = true,
 };
 
 char cmdline_text[1024];
@@ -70,6 +71,7 @@ static const struct option __initdata option_table[] = {
     {"x2apic", BOOL, 0, &options.x2apic},
     {"tsc_deadline", BOOL, 0, &options.tsc_deadline},
     {"bootscrub", BOOL, 0, &options.bootscrub},
+    {"numa", BOOL, 0, &options.numa},
     {"ucode", UCODE, 0, NULL},
     // Without effect here, but in use on many machines' command lines.
     {"cpuidle", IGNORED, 0, NULL},

@@ -24,7 +24,7 @@ struct options {
     bool smap, smep, xsave, x2apic, nosmp, tsc_deadline;
     int console_timestamps; // enum timestamps
     uint32_t maxcpus;       // 0: all
-    bool bootscrub;
+    bool bootscrub, numa;
     uint64_t mem_limit; // mem=; 0: none
     uint64_t conring_size;
     char reboot[16];      // reboot=acpi|kbd|pci|triple

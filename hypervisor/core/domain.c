@@ -13,6 +13,7 @@
 #include "lib/string.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
+#include "memory/nodes.h"
 
 struct domain *control_domain;
 struct domain *idle_domain;
@@ -185,6 +186,7 @@ static struct domain *domain_new(domid_t id)
     d->id = id;
     d->refs = 1;
     d->page_list = FRAME_NONE;
+    d->node_affinity = nodes_all();
     d->shared_info_mfn = INVALID_MFN;
     spin_lock_init(&d->page_lock);
     spin_lock_init(&d->shutdown_lock);

@@ -50,9 +50,11 @@ struct domain {
 
     // Memory accounting; page_lock (plain) covers the list and the counts.
     spinlock_t page_lock;
-    uint32_t page_list; // first frame of the list of frames owned (memory/frame.h), by index
-    uint64_t tot_pages; // owned now
-    uint64_t max_pages; // ceiling
+    uint32_t page_list;     // first frame of the list of frames owned (memory/frame.h), by index
+    uint64_t tot_pages;     // owned now
+    uint64_t max_pages;     // ceiling
+    uint64_t node_affinity; // NUMA nodes that its memory comes from, if they have some; not 0
+    unsigned int last_node; // where its last frames came from
     uint64_t outstanding_pages; // claimed and not yet allocated
     void *memory_map;           // XENMEM_set_memory_map: E820 entries, or NULL
     uint32_t memory_map_entries;

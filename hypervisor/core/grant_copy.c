@@ -3,10 +3,13 @@
 #include "core/grant_private.h"
 #include "lib/string.h"
 
-// One side of a copy: references to give back, and the bytes.
+// One side of a copy: what is to be given back, and the bytes.
 struct copy_side {
-    struct domain *granter; // of the grant used, with a reference; NULL: own page
-    struct domain *through; // who passed a transitive grant on, with a reference
+    struct domain **kept;   // the granter of this side's last operation, with a reference
+    struct domain *granter; // of the grant used; NULL: own page
+    struct active *active;  // what holds its pin
+    struct domain *through; // who passed a transitive grant on; then `granter` has a reference
+    struct active *through_active;
     grant_ref_t ref, through_ref;
     bool write;
     bool have_frame;
@@ -14,21 +17,19 @@ struct copy_side {
     uint8_t *data;
 };
 
-static void side_release(struct copy_side *s)
+static void side_release(const struct copy_side *s)
 {
     if (s->have_frame)
         grant_put_frame_refs(s->frame, s->write);
-    if (s->granter) {
-        grant_release(s->granter, s->ref, s->write);
-        domain_put(s->granter);
-    }
-    if (s->through) {
-        grant_release(s->through, s->through_ref, s->write);
-        domain_put(s->through);
+    if (s->granter)
+        grant_release_active(s->granter, s->active, s->ref, s->write);
+    if (unlikely(s->through)) {
+        if (s->granter)
+            domain_put(s->granter);
+        grant_release_active(s->through, s->through_active, s->through_ref, s->write);
     }
 }
 
-// granter's own reference is kept by the caller on failure, by the side on success.
 static int16_t acquire_direct(struct copy_side *s, struct domain *granter, grant_ref_t ref,
                               const struct domain *user, struct grant_use *use)
 {
@@ -36,6 +37,7 @@ static int16_t acquire_direct(struct copy_side *s, struct domain *granter, grant
 
     if (!rc) {
         s->granter = granter;
+        s->active = use->active;
         s->ref = ref;
     }
     return rc;
@@ -45,29 +47,40 @@ static int16_t acquire_direct(struct copy_side *s, struct domain *granter, grant
 static int16_t acquire_transitive(struct copy_side *s, struct domain *granter, grant_ref_t ref,
                                   struct grant_use *use)
 {
+    struct grant_next next;
     struct domain *owner;
-    domid_t next_domain;
-    grant_ref_t next_ref;
-    int16_t rc =
-        grant_acquire_transitive(granter, ref, current->domain, s->write, &next_domain, &next_ref);
+    int16_t rc = grant_acquire_transitive(granter, ref, current->domain, s->write, &next);
 
     if (rc)
         return rc;
     s->through = granter;
+    s->through_active = next.active;
     s->through_ref = ref;
-    owner = domain_get_by_id(next_domain);
+    owner = domain_get_by_id(next.domain);
     if (!owner)
         return GNTST_general_error;
-    rc = acquire_direct(s, owner, next_ref, granter, use);
+    rc = acquire_direct(s, owner, next.ref, granter, use);
     if (rc)
         domain_put(owner);
     return rc;
 }
 
+static struct domain *side_granter(const struct copy_side *s, domid_t id)
+{
+    struct domain *kept = *s->kept;
+
+    if (likely(kept && kept->id == id))
+        return kept;
+    *s->kept = domain_get_by_any_id(id);
+    if (kept)
+        domain_put(kept);
+    return *s->kept;
+}
+
 static int16_t side_grant(struct copy_side *s, const struct gnttab_copy_ptr *ptr,
                           struct grant_use *use)
 {
-    struct domain *granter = domain_get_by_any_id(ptr->domid);
+    struct domain *granter = side_granter(s, ptr->domid);
     int16_t rc;
 
     if (!granter)
@@ -75,8 +88,6 @@ static int16_t side_grant(struct copy_side *s, const struct gnttab_copy_ptr *ptr
     rc = acquire_direct(s, granter, ptr->u.ref, current->domain, use);
     if (rc == GNTST_bad_gntref)
         rc = acquire_transitive(s, granter, ptr->u.ref, use);
-    if (s->granter != granter && s->through != granter)
-        domain_put(granter);
     return rc;
 }
 
@@ -109,8 +120,10 @@ static int16_t side_acquire(struct copy_side *s, const struct gnttab_copy_ptr *p
 
 int grant_op_copy(void *arg)
 {
-    struct gnttab_copy *op = arg;
-    struct copy_side src = {.write = false}, dst = {.write = true};
+    struct grant_copy_step *step = arg;
+    struct gnttab_copy *op = &step->op;
+    struct copy_side src = {.kept = &step->source, .write = false};
+    struct copy_side dst = {.kept = &step->dest, .write = true};
     int16_t rc = GNTST_bad_copy_arg;
 
     if (op->source.offset + op->len <= PAGE_SIZE && op->dest.offset + op->len <= PAGE_SIZE) {
@@ -124,6 +137,14 @@ int grant_op_copy(void *arg)
     }
     op->status = rc;
     return 0;
+}
+
+void grant_copy_finish(struct grant_copy_step *step)
+{
+    if (step->source)
+        domain_put(step->source);
+    if (step->dest)
+        domain_put(step->dest);
 }
 
 // ---- transfer -----------------------------------------------------------------------------------

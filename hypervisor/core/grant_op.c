@@ -233,7 +233,7 @@ static const struct grant_op grant_ops[] = {
 union grant_arg {
     struct gnttab_map_grant_ref map;
     struct gnttab_unmap_grant_ref unmap;
-    struct gnttab_copy copy;
+    struct grant_copy_step copy;
     struct gnttab_setup_table setup;
     struct gnttab_transfer transfer;
     struct gnttab_unmap_and_replace replace;
@@ -253,6 +253,8 @@ long hc_grant_table_op(unsigned long cmd, unsigned long ops, unsigned long count
     if (cmd >= ARRAY_SIZE(grant_ops))
         return -ENOSYS;
     g = &grant_ops[index_nospec(cmd, ARRAY_SIZE(grant_ops))];
+    if (cmd == GNTTABOP_copy)
+        buf.copy.source = buf.copy.dest = NULL;
     if ((int32_t)count < 0 || (g->single && count != 1))
         return -EINVAL;
     if (!current->domain->grant)
@@ -270,6 +272,8 @@ long hc_grant_table_op(unsigned long cmd, unsigned long ops, unsigned long count
             ret = -EFAULT;
     }
     grant_unmap_finish();
+    if (cmd == GNTTABOP_copy)
+        grant_copy_finish(&buf.copy);
     if (ret || done >= count)
         return ret;
     return hypercall_continue(__HYPERVISOR_grant_table_op, 3,

@@ -64,9 +64,17 @@ struct grant_table {
 
 // One use of a grant: what grant_acquire found.
 struct grant_use {
+    struct active *active; // what holds the pin
     mfn_t frame;
     bool io;
     uint16_t start, length; // part of the page that may be used
+};
+
+// Where a transitive grant leads.
+struct grant_next {
+    struct active *active; // what holds its own pin
+    domid_t domain;
+    grant_ref_t ref;
 };
 
 static inline uint32_t grant_entries(const struct grant_table *t)
@@ -93,14 +101,24 @@ int16_t grant_acquire(struct domain *granter, grant_ref_t ref, const struct doma
                       bool write, struct grant_use *out);
 // The same for a grant that passes on another domain's: which one.
 int16_t grant_acquire_transitive(struct domain *granter, grant_ref_t ref, const struct domain *user,
-                                 bool write, domid_t *next_domain, grant_ref_t *next_ref);
+                                 bool write, struct grant_next *next);
 void grant_release(struct domain *granter, grant_ref_t ref, bool write);
+// The same where what holds the pin is known.
+void grant_release_active(struct domain *granter, struct active *a, grant_ref_t ref, bool write);
 // References on a granted frame / back.
 bool grant_get_frame_refs(const struct domain *owner, mfn_t frame, bool write);
 void grant_put_frame_refs(mfn_t frame, bool write);
 
-// grant_copy.c, grant_map.c: one operation each; *_finish after a batch of unmaps.
-int grant_op_copy(void *op);
+// One operation of a batch of copies; the granters are kept for the next, which is often about the
+// same: NULL before the first.
+struct grant_copy_step {
+    struct gnttab_copy op;
+    struct domain *source, *dest; // with references
+};
+
+// grant_copy.c, grant_map.c: one operation each; *_finish after a batch.
+int grant_op_copy(void *step);
+void grant_copy_finish(struct grant_copy_step *step);
 int grant_op_transfer(void *op);
 int grant_op_map(void *op);
 int grant_op_unmap(void *op);

@@ -142,7 +142,7 @@ static int16_t acquire(struct domain *granter, grant_ref_t ref, const struct wis
     rc = acquire_locked(granter, a, ref, w);
     if (!rc)
         *out = (struct grant_use){
-            .frame = a->frame, .io = a->io, .start = a->start, .length = a->length};
+            .active = a, .frame = a->frame, .io = a->io, .start = a->start, .length = a->length};
     spin_unlock(&a->lock);
     return rc;
 }
@@ -156,7 +156,7 @@ int16_t grant_acquire(struct domain *granter, grant_ref_t ref, const struct doma
 }
 
 int16_t grant_acquire_transitive(struct domain *granter, grant_ref_t ref, const struct domain *user,
-                                 bool write, domid_t *next_domain, grant_ref_t *next_ref)
+                                 bool write, struct grant_next *next)
 {
     const struct wish w = {.user = user, .type = GTF_transitive, .write = write};
     const grant_entry_v2_t *e;
@@ -170,37 +170,44 @@ int16_t grant_acquire_transitive(struct domain *granter, grant_ref_t ref, const 
         return rc;
     // The pin keeps the version.
     e = (const grant_entry_v2_t *)grant_header(granter->grant, ref);
-    *next_domain = READ_ONCE(e->transitive.trans_domid);
-    *next_ref = READ_ONCE(e->transitive.gref);
+    *next = (struct grant_next){.active = use.active,
+                                .domain = READ_ONCE(e->transitive.trans_domid),
+                                .ref = READ_ONCE(e->transitive.gref)};
     return GNTST_okay;
+}
+
+static void release_locked(const struct grant_table *t, struct active *a, grant_ref_t ref,
+                           bool write)
+{
+    if (WARN_ON(!(write ? a->writers : a->readers)))
+        return;
+    if (write)
+        a->writers--;
+    else
+        a->readers--;
+    unmark(t, ref, a);
 }
 
 void grant_release(struct domain *granter, grant_ref_t ref, bool write)
 {
     struct active *a = grant_active_lock(granter->grant, ref);
 
-    if (WARN_ON(!a || !(write ? a->writers : a->readers))) {
-        if (a)
-            spin_unlock(&a->lock);
+    if (WARN_ON(!a))
         return;
-    }
-    if (write)
-        a->writers--;
-    else
-        a->readers--;
-    unmark(granter->grant, ref, a);
+    release_locked(granter->grant, a, ref, write);
+    spin_unlock(&a->lock);
+}
+
+void grant_release_active(struct domain *granter, struct active *a, grant_ref_t ref, bool write)
+{
+    spin_lock(&a->lock);
+    release_locked(granter->grant, a, ref, write);
     spin_unlock(&a->lock);
 }
 
 bool grant_get_frame_refs(const struct domain *owner, mfn_t frame, bool write)
 {
-    if (!frame_get(frame, owner))
-        return false;
-    if (write && !frame_get_type_simple(mfn_to_frame(frame), FRAME_TYPE_WRITABLE)) {
-        frame_put(mfn_to_frame(frame));
-        return false;
-    }
-    return true;
+    return write ? frame_get_writable(frame, owner) : frame_get(frame, owner);
 }
 
 void grant_put_frame_refs(mfn_t frame, bool write)
@@ -208,6 +215,7 @@ void grant_put_frame_refs(mfn_t frame, bool write)
     struct frame *f = mfn_to_frame(frame);
 
     if (write)
-        frame_put_type_simple(f);
-    frame_put(f);
+        frame_put_writable(f);
+    else
+        frame_put(f);
 }

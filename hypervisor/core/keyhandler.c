@@ -7,6 +7,7 @@
 #include "core/sched.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
+#include "memory/nodes.h"
 #include "x86/arch/crash.h"
 #include "x86/arch/memory.h"
 
@@ -114,6 +115,9 @@ static void show_resources(void)
     }
     printk("Frames: %lu in all, %lu free, %lu unclaimed\n", memory_total_pages(),
            memory_free_pages(), memory_unclaimed_pages());
+    for (unsigned int node = 0; node_count > 1 && node < node_count; node++)
+        printk("Node %u: %lu in all, %lu free\n", node, memory_node_pages(node),
+               memory_node_free_pages(node));
     printk("In use: heap %lu bytes, event channels %u, grant mappings %u\n", heap_bytes_in_use(),
            ports, mappings);
     printk("Kept: heap pages %lu, spare page tables %u, page tables %u\n", heap_small_pages(),

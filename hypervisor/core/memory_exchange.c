@@ -26,7 +26,7 @@ static int check(struct exchange *e)
     if (in->domid != out->domid || in->extent_order > max || out->extent_order > max ||
         in->nr_extents > ~0ul >> max || out->nr_extents > ~0ul >> max ||
         in->nr_extents << in->extent_order != out->nr_extents << out->extent_order ||
-        (out->mem_flags & XENMEMF_populate_on_demand) || e->x.nr_exchanged > in->nr_extents)
+        !memory_op_flags_ok(out->mem_flags) || e->x.nr_exchanged > in->nr_extents)
         return -EINVAL;
     if (!guest_range_ok(in->extent_start.p, in->nr_extents * sizeof(xen_pfn_t)) ||
         !guest_range_ok(out->extent_start.p, out->nr_extents * sizeof(xen_pfn_t)))
@@ -74,8 +74,7 @@ static int allocate(struct exchange *e)
     unsigned int order = e->x.out.extent_order;
 
     for (uint64_t i = 0; i < e->out_per_chunk; i++) {
-        e->fresh[i] =
-            frame_alloc_domain(e->d, order, 0, XENMEMF_get_address_bits(e->x.out.mem_flags));
+        e->fresh[i] = memory_op_alloc(e->d, order, e->x.out.mem_flags);
         if (e->fresh[i])
             continue;
         while (i-- > 0)

@@ -10,6 +10,7 @@
 #include "memory/boot_alloc.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
+#include "memory/nodes.h"
 #include "x86/arch/guest_access.h"
 #include "x86/arch/memory.h"
 
@@ -19,6 +20,7 @@
 #define CONTROL_MAX_ORDER 18 // 1 GiB
 #define MAP_MAX_ENTRIES   128
 #define RESOURCE_MAX      32
+#define NUMA_NO_NODE      0xffu // XENMEMF_get_node() of flags that name none
 
 unsigned int memory_op_max_order(void)
 {
@@ -53,6 +55,23 @@ static int remove_frame(struct domain *d, mfn_t mfn)
     return allocated ? 0 : -EINVAL;
 }
 
+bool memory_op_flags_ok(uint32_t mem_flags)
+{
+    return !(mem_flags & (XENMEMF_populate_on_demand | XENMEMF_vnode));
+}
+
+struct frame *memory_op_alloc(struct domain *d, unsigned int order, uint32_t mem_flags)
+{
+    uint32_t node = XENMEMF_get_node(mem_flags);
+    bool asked = node != NUMA_NO_NODE, exact = mem_flags & XENMEMF_exact_node_request;
+
+    if (exact && (!asked || node >= node_count))
+        return NULL;
+    return frame_alloc_domain(
+        d, order, (asked ? ALLOC_NODE(node) : 0) | (exact ? (unsigned int)ALLOC_THIS_NODE : 0),
+        XENMEMF_get_address_bits(mem_flags));
+}
+
 struct reservation {
     struct xen_memory_reservation r;
     struct domain *d;
@@ -60,8 +79,7 @@ struct reservation {
 
 static int do_increase(struct reservation *a, unsigned long i)
 {
-    struct frame *f =
-        frame_alloc_domain(a->d, a->r.extent_order, 0, XENMEMF_get_address_bits(a->r.mem_flags));
+    struct frame *f = memory_op_alloc(a->d, a->r.extent_order, a->r.mem_flags);
     if (!f)
         return -ENOMEM;
     xen_pfn_t mfn = frame_to_mfn(f).v;
@@ -91,8 +109,7 @@ static int do_populate(struct reservation *a, unsigned long i)
 
     if (guest_handle_from(&gpfn, a->r.extent_start, i, 1))
         return -EFAULT;
-    struct frame *f =
-        frame_alloc_domain(a->d, a->r.extent_order, 0, XENMEMF_get_address_bits(a->r.mem_flags));
+    struct frame *f = memory_op_alloc(a->d, a->r.extent_order, a->r.mem_flags);
     if (!f)
         return -ENOMEM;
     xen_pfn_t mfn = frame_to_mfn(f).v;
@@ -113,7 +130,7 @@ static long change_reservation(unsigned long cmd, void *arg,
     if (guest_copy_from(&a.r, arg, sizeof(a.r)))
         return i;
     if (a.r.nr_extents > ~0ul >> EXTENT_SHIFT || i > a.r.nr_extents ||
-        a.r.extent_order > memory_op_max_order() || (a.r.mem_flags & XENMEMF_populate_on_demand) ||
+        a.r.extent_order > memory_op_max_order() || !memory_op_flags_ok(a.r.mem_flags) ||
         !guest_range_ok(a.r.extent_start.p, a.r.nr_extents * sizeof(xen_pfn_t)))
         return i;
     if (subject_domain(a.r.domid, &a.d))

@@ -117,7 +117,22 @@ struct srat_x2apic {
     uint16_t reserved;
     uint32_t domain, apic_id, flags, clock, reserved2;
 } __packed;
-enum { SRAT_CPU = 0, SRAT_X2APIC = 2, SRAT_HEADER = sizeof(struct table) + 12 };
+struct srat_memory {
+    struct madt_entry e;
+    uint32_t domain;
+    uint16_t reserved;
+    uint64_t base, size;
+    uint32_t reserved2, flags;
+    uint64_t reserved3;
+} __packed;
+enum { SRAT_CPU = 0, SRAT_MEMORY = 1, SRAT_X2APIC = 2, SRAT_HEADER = sizeof(struct table) + 12 };
+enum { SRAT_ENABLED = 1 };
+struct slit {
+    struct table header;
+    uint64_t localities;
+    uint8_t distance[]; // [from * localities + to]
+} __packed;
+enum { SLIT_LOCAL = 10, SLIT_UNREACHABLE = 255 };
 
 enum { TABLE_MAX = 1 << 20 }; // larger ones are damaged
 
@@ -224,6 +239,9 @@ static void __init add_cpu(uint32_t apic_id, uint32_t acpi_id, uint32_t flags)
 {
     if (!(flags & MADT_CPU_ENABLED))
         return;
+    for (unsigned int i = 0; i < acpi_info.cpu_count; i++)
+        if (acpi_info.cpus[i].apic_id == apic_id)
+            return; // listed in both forms
     if (acpi_info.cpu_count == MAX_CPUS) {
         acpi_info.cpus_ignored++;
         return;
@@ -289,25 +307,55 @@ static void __init set_proximity(uint32_t apic_id, uint32_t domain)
     for (unsigned int i = 0; i < acpi_info.cpu_count; i++)
         if (acpi_info.cpus[i].apic_id == apic_id)
             acpi_info.cpus[i].proximity = domain;
-    acpi_info.proximity_domains = MAX(acpi_info.proximity_domains, domain + 1);
+}
+
+static void __init add_memory(const struct srat_memory *m)
+{
+    if (!(m->flags & SRAT_ENABLED) || !m->size || m->base + m->size < m->base)
+        return;
+    if (acpi_info.memory_count == ACPI_MAX_MEMORY) {
+        acpi_info.memory_ignored++;
+        return;
+    }
+    acpi_info.memory[acpi_info.memory_count++] =
+        (struct acpi_memory){.start = m->base, .size = m->size, .proximity = m->domain};
 }
 
 static void __init parse_srat_entry(const struct madt_entry *e)
 {
     if (e->type == SRAT_CPU && e->length >= sizeof(struct srat_cpu)) {
         const struct srat_cpu *c = (const void *)e;
-        if (c->flags & 1)
-            set_proximity(c->apic_id, c->domain_low);
+        if (c->flags & SRAT_ENABLED)
+            set_proximity(c->apic_id, c->domain_low | (uint32_t)c->domain_high[0] << 8 |
+                                          (uint32_t)c->domain_high[1] << 16 |
+                                          (uint32_t)c->domain_high[2] << 24);
     } else if (e->type == SRAT_X2APIC && e->length >= sizeof(struct srat_x2apic)) {
         const struct srat_x2apic *c = (const void *)e;
-        if (c->flags & 1)
+        if (c->flags & SRAT_ENABLED)
             set_proximity(c->apic_id, c->domain);
+    } else if (e->type == SRAT_MEMORY && e->length >= sizeof(struct srat_memory)) {
+        add_memory((const void *)e);
     }
 }
 
 static void __init parse_srat(const struct table *t)
 {
     for_each_entry(t, SRAT_HEADER, parse_srat_entry);
+}
+
+static void __init parse_slit(const struct table *t)
+{
+    const struct slit *s = (const void *)t;
+    if (t->length < sizeof(*s) || s->localities > UINT16_MAX ||
+        s->localities * s->localities > t->length - sizeof(*s))
+        return;
+    uint64_t n = MIN(s->localities, (uint64_t)ACPI_MAX_PROXIMITY);
+    for (uint64_t i = 0; i < n; i++)
+        for (uint64_t k = 0; k < n; k++) {
+            uint8_t d = s->distance[i * s->localities + k];
+            if (d >= SLIT_LOCAL && d != SLIT_UNREACHABLE)
+                acpi_info.distance[i][k] = d;
+        }
 }
 
 static void __init parse_mcfg(const struct table *t)
@@ -344,11 +392,8 @@ static void __init parse_table(uint64_t pa, const char *signature, void (*fn)(co
 static const struct {
     const char *signature;
     void (*fn)(const struct table *);
-} parsers[] = {{"FACP", parse_fadt},
-               {"APIC", parse_madt},
-               {"MCFG", parse_mcfg},
-               {"HPET", parse_hpet},
-               {"SRAT", parse_srat}};
+} parsers[] = {{"FACP", parse_fadt}, {"APIC", parse_madt}, {"MCFG", parse_mcfg},
+               {"HPET", parse_hpet}, {"SRAT", parse_srat}, {"SLIT", parse_slit}};
 
 // XSDT entries are 8 bytes wide and unaligned, RSDT's 4.
 static void __init walk_root(const struct table *root, unsigned int width)
@@ -394,7 +439,6 @@ static uint64_t __init find_rsdp(void)
 
 void __init acpi_init(paddr_t rsdp)
 {
-    acpi_info.proximity_domains = 1;
     if (!rsdp.v)
         rsdp.v = find_rsdp();
     const struct rsdp *r = rsdp.v ? boot_map(rsdp, sizeof(*r)) : NULL;

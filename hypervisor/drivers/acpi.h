@@ -6,7 +6,13 @@
 #include "lib/types.h"
 #include "x86/arch/cpu.h"
 
-enum { ACPI_MAX_IOAPICS = 32, ACPI_MAX_OVERRIDES = 32, ACPI_MAX_MCFG = 16 };
+enum {
+    ACPI_MAX_IOAPICS = 32,
+    ACPI_MAX_OVERRIDES = 32,
+    ACPI_MAX_MCFG = 16,
+    ACPI_MAX_MEMORY = 128,
+    ACPI_MAX_PROXIMITY = 64, // proximity domains that SLIT's distances are kept for
+};
 
 struct acpi_cpu {
     uint32_t apic_id, acpi_id;
@@ -20,6 +26,10 @@ struct acpi_override {
     uint8_t isa_irq;
     bool level, active_low;
     uint32_t gsi;
+};
+struct acpi_memory { // of SRAT, as listed
+    uint64_t start, size;
+    uint32_t proximity;
 };
 struct acpi_mcfg {
     paddr_t base;
@@ -43,9 +53,13 @@ struct acpi_info {
     unsigned int override_count;
     struct acpi_mcfg mcfg[ACPI_MAX_MCFG];
     unsigned int mcfg_count;
-    unsigned int proximity_domains; // 1 without SRAT
-    paddr_t hpet;                   // 0: none
-    uint16_t pm_timer;              // port, 0: none
+    struct acpi_memory memory[ACPI_MAX_MEMORY];
+    unsigned int memory_count; // 0 without SRAT
+    unsigned int memory_ignored;
+    // SLIT: relative, 10 is a domain to itself; 0: not told.
+    uint8_t distance[ACPI_MAX_PROXIMITY][ACPI_MAX_PROXIMITY];
+    paddr_t hpet;      // 0: none
+    uint16_t pm_timer; // port, 0: none
     bool pm_timer_32bit;
     uint16_t pm1a_cnt, pm1b_cnt; // ports, 0: none
     uint16_t pm1a_evt, pm1b_evt;

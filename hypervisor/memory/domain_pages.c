@@ -5,6 +5,7 @@
 #include "memory/buddy.h"
 #include "memory/frame.h"
 #include "memory/heap.h"
+#include "memory/nodes.h"
 #include "memory/sections.h"
 #include "x86/arch/memory.h"
 
@@ -16,10 +17,34 @@ uint64_t memory_free_pages(void)
     return buddy_free_pages() + sections_offline_pages();
 }
 
+uint64_t memory_node_free_pages(unsigned int node)
+{
+    return buddy_node_free_pages(node) + sections_offline_node_pages(node);
+}
+
 uint64_t memory_unclaimed_pages(void)
 {
     uint64_t free = memory_free_pages(), claimed = READ_ONCE(claimed_pages);
     return free > claimed ? free - claimed : 0;
+}
+
+// The node to begin with for d (NULL: the hypervisor).
+static unsigned int first_node(struct domain *d, unsigned int flags)
+{
+    unsigned int asked = ALLOC_NODE_OF(flags);
+
+    if (node_count == 1)
+        return 0;
+    if (asked && asked <= node_count)
+        return asked - 1;
+    if (!d)
+        return node_of_cpu(cpu_id());
+    // In turns: whoever reads it at the same time as another takes the same one.
+    uint64_t nodes = READ_ONCE(d->node_affinity);
+    uint64_t later = nodes & ~((2ul << READ_ONCE(d->last_node)) - 1);
+    unsigned int node = __builtin_ctzl(later ? later : nodes);
+    WRITE_ONCE(d->last_node, node);
+    return node;
 }
 
 // One CPU at a time: many would only wait for each other, and for those that allocate.
@@ -35,7 +60,7 @@ bool memory_scrub_idle(void)
 {
     if (!scrub_enabled || !spin_trylock(&scrub_lock))
         return false;
-    bool more = buddy_scrub_some() && buddy_dirty_pages();
+    bool more = buddy_scrub_some(first_node(NULL, 0)) && buddy_dirty_pages();
     spin_unlock(&scrub_lock);
     return more;
 }
@@ -45,17 +70,30 @@ static bool flags_allow_online(unsigned int order)
     return order < BUDDY_MAX_ORDER; // no section has a whole GiB left beside its own tables
 }
 
-static struct frame *find_block(unsigned int order, unsigned int bits, bool *dirty)
+static struct frame *find_in_node(unsigned int node, unsigned int order, unsigned int bits,
+                                  bool *dirty)
 {
     for (;;) {
-        struct frame *f = buddy_alloc(order, bits, dirty);
-        if (f)
+        struct frame *f = buddy_alloc(node, order, bits, dirty);
+        if (f || !flags_allow_online(order) || !sections_online_next(node, bits))
             return f;
-        if (flags_allow_online(order) && sections_online_next(bits))
-            continue;
+    }
+}
+
+static struct frame *find_block(unsigned int node, unsigned int order, unsigned int flags,
+                                unsigned int bits, bool *dirty)
+{
+    unsigned int nodes = flags & ALLOC_THIS_NODE ? 1 : node_count;
+
+    for (;;) {
+        for (unsigned int i = 0; i < nodes; i++) {
+            struct frame *f = find_in_node(node_near(node, i), order, bits, dirty);
+            if (f)
+                return f;
+        }
         // Clean neighbours of dirty blocks may make up what is missing; small orders only, as
         // callers fall back to smaller ones by themselves.
-        if (order == 0 || order > 4 || !buddy_scrub_some())
+        if (order == 0 || order > 4 || !buddy_scrub_some(node))
             return NULL;
     }
 }
@@ -84,28 +122,29 @@ static void prepare_block(struct frame *f, unsigned int order, bool scrub)
         clear_page(frame_to_virt(&f[i]));
 }
 
-static struct frame *alloc_block(unsigned int order, unsigned int flags, unsigned int bits,
-                                 bool for_guest)
+// d: the domain it is for; NULL: the hypervisor.
+static struct frame *alloc_block(struct domain *d, unsigned int order, unsigned int flags,
+                                 unsigned int bits)
 {
     bool dirty;
 
     if (flags & ALLOC_BELOW_4G)
         bits = bits ? MIN(bits, 32u) : 32;
-    struct frame *f = find_block(order, bits, &dirty);
+    struct frame *f = find_block(first_node(d, flags), order, flags, bits, &dirty);
     // What is dirty during boot no guest has left there, and it goes to the control domain.
     if (f)
-        prepare_block(f, order, (flags & ALLOC_ZERO) || (for_guest && dirty && scrub_enabled));
+        prepare_block(f, order, (flags & ALLOC_ZERO) || (d && dirty && scrub_enabled));
     return f;
 }
 
 struct frame *frame_alloc_bits(unsigned int order, unsigned int flags, unsigned int bits)
 {
-    return alloc_block(order, flags, bits, false);
+    return alloc_block(NULL, order, flags, bits);
 }
 
 struct frame *frame_alloc(unsigned int order, unsigned int flags)
 {
-    return alloc_block(order, flags, 0, false);
+    return alloc_block(NULL, order, flags, 0);
 }
 
 void frame_free(struct frame *f, unsigned int order)
@@ -240,7 +279,7 @@ struct frame *frame_alloc_domain(struct domain *d, unsigned int order, unsigned 
     uint64_t n = 1ul << order;
 
     if (flags & ALLOC_NO_OWNER) {
-        struct frame *f = alloc_block(order, flags, bits, true);
+        struct frame *f = alloc_block(d, order, flags, bits);
         for (uint64_t i = 0; f && i < n; i++)
             f[i].state = 1;
         return f;
@@ -252,7 +291,7 @@ struct frame *frame_alloc_domain(struct domain *d, unsigned int order, unsigned 
     spin_unlock(&d->page_lock);
     if (!ok)
         return NULL;
-    struct frame *f = alloc_block(order, flags, bits, true);
+    struct frame *f = alloc_block(d, order, flags, bits);
     if (f && !publish(d, f, n)) {
         buddy_free(f, order, true);
         f = NULL;

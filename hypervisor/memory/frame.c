@@ -113,6 +113,52 @@ void frame_put_type_simple(struct frame *f)
                                           __ATOMIC_RELAXED));
 }
 
+#define WRITABLE_REF (1ull << 32 | 1) // of both kinds
+
+static bool in_use_as_writable(uint64_t state)
+{
+    uint32_t count = (uint32_t)state & FRAME_COUNT_MASK, type = (uint32_t)(state >> 32);
+    uint32_t uses = type & FRAME_TYPE_COUNT_MASK;
+
+    return count && count != FRAME_COUNT_MASK && uses && uses != FRAME_TYPE_COUNT_MASK &&
+           (type & ~FRAME_TYPE_COUNT_MASK) == (FRAME_TYPE_WRITABLE | FRAME_VALIDATED);
+}
+
+bool frame_get_writable(mfn_t mfn, const struct domain *d)
+{
+    if (!mfn_has_frame(mfn))
+        return false;
+    struct frame *f = mfn_to_frame(mfn);
+    uint64_t old = READ_ONCE(f->state);
+    // A page that its owner has mapped writable: both at once.
+    if (likely(f->owner == d->id && in_use_as_writable(old)) &&
+        __atomic_compare_exchange_n(&f->state, &old, old + WRITABLE_REF, false, __ATOMIC_ACQUIRE,
+                                    __ATOMIC_RELAXED)) {
+        if (likely(f->owner == d->id))
+            return true;
+        frame_put_writable(f);
+        return false;
+    }
+    if (!frame_get(mfn, d))
+        return false;
+    if (frame_get_type_simple(f, FRAME_TYPE_WRITABLE))
+        return true;
+    frame_put(f);
+    return false;
+}
+
+void frame_put_writable(struct frame *f)
+{
+    uint64_t old = READ_ONCE(f->state);
+
+    while ((old & FRAME_COUNT_MASK) > 1 && (old >> 32 & FRAME_TYPE_COUNT_MASK) > 1)
+        if (__atomic_compare_exchange_n(&f->state, &old, old - WRITABLE_REF, false,
+                                        __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+            return;
+    frame_put_type_simple(f); // the last of one kind
+    frame_put(f);
+}
+
 void frame_share(struct frame *f, struct domain *d, bool writable)
 {
     uint32_t type = (writable ? FRAME_TYPE_WRITABLE : FRAME_TYPE_SHARED) | FRAME_VALIDATED | 1;

@@ -117,10 +117,16 @@ mfn_t m2p_share(unsigned long n);
 
 // ---- allocation (memory/buddy.c, memory/domain_pages.c) --------------------------------------
 enum alloc_flags {
-    ALLOC_ZERO = 1 << 0,     // cleared
-    ALLOC_NO_OWNER = 1 << 1, // for d, but not on its list or in its count
-    ALLOC_BELOW_4G = 1 << 2, // machine address below 4 GiB
+    ALLOC_ZERO = 1 << 0,      // cleared
+    ALLOC_NO_OWNER = 1 << 1,  // for d, but not on its list or in its count
+    ALLOC_BELOW_4G = 1 << 2,  // machine address below 4 GiB
+    ALLOC_THIS_NODE = 1 << 3, // from the node of ALLOC_NODE() or not at all
 };
+// Of this node if it has some, else of one near it. Without it: a node of the domain's, in turns,
+// or for the hypervisor the node of this CPU.
+#define ALLOC_NODE(n)    (((n) + 1u) << 8)
+#define ALLOC_NODE_OF(f) ((f) >> 8) // + 1; 0: none is asked for
+
 // 2^order contiguous, aligned frames; contents are undefined but scrubbed of others' data when they
 // go to a domain. NULL: none. No locks needed; not from interrupt context.
 struct frame *frame_alloc(unsigned int order, unsigned int flags);
@@ -147,6 +153,8 @@ bool section_make_online(mfn_t mfn);
 uint64_t memory_free_pages(void);
 uint64_t memory_total_pages(void);
 uint64_t memory_unclaimed_pages(void);
+uint64_t memory_node_pages(unsigned int node); // a search
+uint64_t memory_node_free_pages(unsigned int node);
 // XENMEM_claim_pages: 0 or -ENOMEM/-EINVAL.
 int __must_check memory_claim(struct domain *d, uint64_t pages);
 
@@ -160,6 +168,9 @@ void frame_put(struct frame *f);
 // already validated type. Page tables and descriptors: x86/pv/mm_types.h.
 bool __must_check frame_get_type_simple(struct frame *f, uint32_t type);
 void frame_put_type_simple(struct frame *f);
+// A reference on a frame of d and a use of it as FRAME_TYPE_WRITABLE, or neither / both back.
+bool __must_check frame_get_writable(mfn_t mfn, const struct domain *d);
+void frame_put_writable(struct frame *f);
 // Share a hypervisor page with a domain (shared_info, grant frames): owner d, one reference that
 // is the hypervisor's, held until page_free().
 void frame_share(struct frame *f, struct domain *d, bool writable);

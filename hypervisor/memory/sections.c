@@ -31,7 +31,8 @@ struct range {
 struct section *sections __read_only_after_boot;
 unsigned long section_count __read_only_after_boot;
 static uint32_t *offline_estimate; // by section: what it will give; 0: online or no RAM
-static uint64_t offline_pages;
+static uint64_t offline_pages[NODES_MAX];
+uint8_t *section_nodes __read_only_after_boot;
 
 static struct range *ram;
 static unsigned int ram_count;
@@ -59,9 +60,28 @@ uint64_t memory_total_pages(void)
     return total_pages;
 }
 
+uint64_t sections_offline_node_pages(unsigned int node)
+{
+    return READ_ONCE(offline_pages[node]);
+}
+
 uint64_t sections_offline_pages(void)
 {
-    return READ_ONCE(offline_pages);
+    uint64_t n = 0;
+    for (unsigned int node = 0; node < node_count; node++)
+        n += READ_ONCE(offline_pages[node]);
+    return n;
+}
+
+uint64_t memory_node_pages(unsigned int node)
+{
+    uint64_t n = 0;
+    for (unsigned int i = 0; i < ram_count; i++)
+        for (uint64_t at = ram[i].first, stop; at < ram[i].end; at = stop) {
+            stop = MIN(ram[i].end, node_run_end(at));
+            n += node_search(at) == node ? stop - at : 0;
+        }
+    return n;
 }
 
 // ---- free memory of a section before it is online ------------------------------------------
@@ -201,7 +221,8 @@ static bool online_locked(unsigned long s)
         return true;
     if (!section_span(s, &first, &end))
         return false;
-    offline_pages -= offline_estimate[s];
+    if (offline_estimate[s])
+        offline_pages[section_nodes[s]] -= offline_estimate[s];
     offline_estimate[s] = 0;
     extents_collect(first, end);
     // Enough page tables, first, so that nothing below can fail half-way.
@@ -249,29 +270,29 @@ bool section_make_online(mfn_t mfn)
 }
 
 // Above 4 GiB from the bottom, then below 4 GiB from the top.
-static long choose_section(unsigned int bits)
+static long choose_section(unsigned int node, unsigned int bits)
 {
     unsigned long limit = section_count, below_4g = 4;
 
     if (bits && bits < 64)
         limit = MIN(limit, DIV_ROUND_UP(1ul << bits, SECTION_FRAMES << PAGE_SHIFT));
     for (unsigned long s = below_4g; s < limit; s++)
-        if (offline_estimate[s])
+        if (offline_estimate[s] && section_nodes[s] == node)
             return s;
     for (long s = (long)MIN(limit, below_4g) - 1; s >= 0; s--)
-        if (offline_estimate[s])
+        if (offline_estimate[s] && section_nodes[s] == node)
             return s;
     return -1;
 }
 
-bool sections_online_next(unsigned int bits)
+bool sections_online_next(unsigned int node, unsigned int bits)
 {
     bool ok = false;
 
-    if (!READ_ONCE(offline_pages) || !ready)
+    if (!READ_ONCE(offline_pages[node]) || !ready)
         return false;
     spin_lock(&section_lock);
-    for (long s; !ok && (s = choose_section(bits)) >= 0;)
+    for (long s; !ok && (s = choose_section(node, bits)) >= 0;)
         ok = online_locked(s);
     spin_unlock(&section_lock);
     return ok;
@@ -320,10 +341,23 @@ void __init frame_table_init(void)
         total_pages += f.end - f.first;
     }
     section_count = DIV_ROUND_UP(max_mfn, SECTION_FRAMES);
-    uint64_t bytes = section_count * (sizeof(*sections) + sizeof(*offline_estimate));
+    uint64_t bytes =
+        section_count * (sizeof(*sections) + sizeof(*offline_estimate) + sizeof(*section_nodes));
     sections = paddr_to_virt(boot_alloc(bytes, PAGE_SIZE));
     memset(sections, 0, bytes);
     offline_estimate = (uint32_t *)(sections + section_count);
+    section_nodes = (uint8_t *)(offline_estimate + section_count);
+    buddy_init();
+}
+
+// A section of several nodes comes online at once, so that all others are of one.
+static void __init online_mixed(void)
+{
+    spin_lock(&section_lock);
+    for (unsigned long s = 0; s < section_count; s++)
+        if (section_nodes[s] == SECTION_OF_MANY)
+            online_locked(s);
+    spin_unlock(&section_lock);
 }
 
 void __init memory_init_late(void)
@@ -333,6 +367,9 @@ void __init memory_init_late(void)
         uint64_t first, end;
         if (!section_span(s, &first, &end))
             continue;
+        section_nodes[s] = node_run_end(first) < end ? SECTION_OF_MANY : node_search(first);
+        if (section_nodes[s] == SECTION_OF_MANY)
+            continue;
         extents_collect(first, end);
         uint64_t pages = extents_pages();
         uint64_t tables =
@@ -340,7 +377,8 @@ void __init memory_init_late(void)
         if (pages <= tables)
             continue;
         offline_estimate[s] = pages - tables;
-        offline_pages += pages - tables;
+        offline_pages[section_nodes[s]] += pages - tables;
     }
     ready = true;
+    online_mixed();
 }

@@ -21,10 +21,23 @@
 #define PFINFO_MAX      1024 // public header: more than this in one call is refused
 #define PCI_DEVICES_MAX 256u // in one call
 
+// CPUs that share CPU 0's socket, or its core as well.
+static uint32_t cpus_beside_first(bool core)
+{
+    struct cpu_topology first = arch_cpu_topology(0);
+    uint32_t n = 0, cpu;
+
+    for_each_online_cpu (cpu) {
+        struct cpu_topology t = arch_cpu_topology(cpu);
+        n += t.socket == first.socket && (!core || t.core == first.core);
+    }
+    return n;
+}
+
 void arch_physinfo(struct xen_sysctl_physinfo *info)
 {
-    info->threads_per_core = 1;
-    info->cores_per_socket = cpu_count;
+    info->threads_per_core = cpus_beside_first(true);
+    info->cores_per_socket = cpus_beside_first(false) / info->threads_per_core;
     info->hw_cap[0] = cpuid(1, 0).d;
     info->hw_cap[1] = cpuid(1, 0).c;
     if (cpu_features.max_ext_leaf >= 0x80000001) {
@@ -81,7 +94,9 @@ static uint32_t page_info(struct domain *d, mfn_t mfn)
         return XEN_DOMCTL_PFINFO_XTAB;
     struct frame *f = mfn_to_frame(mfn);
     uint32_t type = READ_ONCE(f->type), index = type >> FRAME_TYPE_SHIFT;
-    uint32_t info = index < ARRAY_SIZE(by_type) ? by_type[index] : XEN_DOMCTL_PFINFO_NOTAB;
+    // Without uses the type is only what the frame was last: what it holds may be anything.
+    bool table = index < ARRAY_SIZE(by_type) && (type & FRAME_TYPE_COUNT_MASK);
+    uint32_t info = table ? by_type[index] : XEN_DOMCTL_PFINFO_NOTAB;
     if (type & FRAME_PINNED)
         info |= XEN_DOMCTL_PFINFO_LPINTAB;
     frame_put(f);

@@ -4,12 +4,19 @@
 
 static domid_t self = DOMID_SELF;
 
-static long reservation(unsigned int cmd, xen_pfn_t *list, unsigned long n, unsigned int order)
+static long reservation_as(unsigned int cmd, xen_pfn_t *list, unsigned long n, unsigned int order,
+                           unsigned int mem_flags)
 {
-    struct xen_memory_reservation r = {.nr_extents = n, .extent_order = order, .domid = DOMID_SELF};
+    struct xen_memory_reservation r = {
+        .nr_extents = n, .extent_order = order, .mem_flags = mem_flags, .domid = DOMID_SELF};
 
     set_xen_guest_handle(r.extent_start, list);
     return hc_memory_op(cmd, &r);
+}
+
+static long reservation(unsigned int cmd, xen_pfn_t *list, unsigned long n, unsigned int order)
+{
+    return reservation_as(cmd, list, n, order, 0);
 }
 
 static long pages(void)
@@ -73,6 +80,30 @@ static void down_and_up(void)
     is(reservation(XENMEM_increase_reservation, list, 1, 0), 1, "increase_reservation");
     is(map_page(SCRATCH_VA, make_pte(list[0], PTE_RW_DATA)), 0, "its frame can be mapped");
     is(pte_set(SCRATCH_VA, 0), 0, "unmap");
+}
+
+// The machine has node 0 at least, and not 200 of them.
+static void from_nodes(void)
+{
+    static const struct {
+        unsigned int flags;
+        long got;
+        const char *what;
+    } tests[] = {
+        {XENMEMF_exact_node(0), 1, "a frame of node 0"},
+        {XENMEMF_exact_node(200), 0, "none of a node that is not there"},
+        {XENMEMF_node(200), 1, "but one if any will do"},
+        {XENMEMF_exact_node_request, 0, "none of exactly no node"},
+        {XENMEMF_vnode | XENMEMF_node(0), 0, "no virtual nodes"},
+        {XENMEMF_populate_on_demand, 0, "nothing on demand"},
+    };
+
+    for (unsigned int i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+        xen_pfn_t list[1] = {pfn_to_mfn(frame_take())};
+        is(reservation(XENMEM_decrease_reservation, list, 1, 0), 1, "give a frame back");
+        is(reservation_as(XENMEM_increase_reservation, list, 1, 0, tests[i].flags), tests[i].got,
+           tests[i].what);
+    }
 }
 
 static void mapped_frame(void)
@@ -156,6 +187,7 @@ void guest_main(void)
 {
     queries();
     down_and_up();
+    from_nodes();
     mapped_frame();
     many();
     extents_of_pages();

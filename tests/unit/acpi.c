@@ -14,6 +14,8 @@ enum {
     DSDT = 0x400,
     MADT = 0x600,
     MCFG = 0x900,
+    SRAT = 0xa00,
+    SLIT = 0xb00,
     ROUNDS = 20000
 };
 
@@ -76,6 +78,32 @@ static void finish_rsdp(void)
     memory[RSDP + 8] = -sum;
 }
 
+/* CPU 1 and the memory from 1 GiB on are near each other, in domain 0x10002; what comes last is not
+ * in use. */
+static void build_nodes(void)
+{
+    static const uint8_t distance[] = {10, 21, 10, 255};
+    uint32_t p = SRAT + 48;
+
+    put(p, 0x1000, 2);
+    memory[p + 2] = 2;
+    memory[p + 3] = 1;
+    put(p + 4, 1, 4);
+    memory[p + 10] = 1;
+    p += 16;
+    for (int i = 0; i < 3; i++, p += 40) {
+        put(p, 0x2801, 2);
+        put(p + 2, i ? 0x10002 : 0, 4);
+        put(p + 8, (uint64_t)i << 30, 8);
+        put(p + 16, 1 << 30, 8);
+        put(p + 28, i < 2, 4);
+    }
+    finish_table(SRAT, "SRAT", p - SRAT);
+    put(SLIT + 36, 2, 8);
+    memcpy(memory + SLIT + 44, distance, sizeof(distance));
+    finish_table(SLIT, "SLIT", 48);
+}
+
 static void build(void)
 {
     static const uint8_t s5[] = {0x08, '_',  'S',  '5',  '_', 0x12, 0x0a,
@@ -89,7 +117,9 @@ static void build(void)
     put(RSDT + 36, FADT, 4);
     put(RSDT + 40, MADT, 4);
     put(RSDT + 44, MCFG, 4);
-    finish_table(RSDT, "RSDT", 48);
+    put(RSDT + 48, SRAT, 4);
+    put(RSDT + 52, SLIT, 4);
+    finish_table(RSDT, "RSDT", 56);
     put(FADT + 40, DSDT, 4);
     put(FADT + 46, 9, 2);
     put(FADT + 64, 0x604, 4);
@@ -115,6 +145,7 @@ static void build(void)
     put(MCFG + 44, 0xb0000000, 8);
     memory[MCFG + 55] = 255;
     finish_table(MCFG, "MCFG", 60);
+    build_nodes();
 }
 
 static void reads_what_is_there(void **state)
@@ -125,6 +156,16 @@ static void reads_what_is_there(void **state)
     assert_int_equal(acpi_info.cpu_count, 2);
     assert_int_equal(acpi_info.cpus[1].apic_id, 1);
     assert_int_equal(acpi_info.cpus[1].acpi_id, 11);
+    assert_int_equal(acpi_info.cpus[0].proximity, 0);
+    assert_int_equal(acpi_info.cpus[1].proximity, 0x10002);
+    assert_int_equal(acpi_info.memory_count, 2);
+    assert_int_equal(acpi_info.memory[1].start, 1 << 30);
+    assert_int_equal(acpi_info.memory[1].size, 1 << 30);
+    assert_int_equal(acpi_info.memory[1].proximity, 0x10002);
+    assert_int_equal(acpi_info.distance[0][1], 21);
+    assert_int_equal(acpi_info.distance[1][0], 10);
+    assert_int_equal(acpi_info.distance[1][1], 0); /* unreachable */
+    assert_int_equal(acpi_info.distance[2][0], 0);
     assert_int_equal(acpi_info.ioapic_count, 1);
     assert_int_equal(acpi_info.ioapics[0].address.v, 0xfec00000);
     assert_int_equal(acpi_info.override_count, 1);
@@ -163,13 +204,14 @@ static void survives_damage(void **state)
     static const struct {
         uint32_t at;
         const char *signature;
-    } tables[] = {{RSDT, "RSDT"}, {FADT, "FACP"}, {DSDT, "DSDT"}, {MADT, "APIC"}, {MCFG, "MCFG"}};
+    } tables[] = {{RSDT, "RSDT"}, {FADT, "FACP"}, {DSDT, "DSDT"}, {MADT, "APIC"},
+                  {MCFG, "MCFG"}, {SRAT, "SRAT"}, {SLIT, "SLIT"}};
 
     (void)state;
     srand(1);
     for (int round = 0; round < ROUNDS; round++) {
         build();
-        uint32_t t = rand() % 5, length = 0;
+        uint32_t t = rand() % (sizeof(tables) / sizeof(tables[0])), length = 0;
         memcpy(&length, memory + tables[t].at + 4, 4);
         for (int n = rand() % 6; n >= 0; n--)
             memory[tables[t].at + 36 + rand() % (length - 36)] = rand();

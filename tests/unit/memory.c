@@ -1,125 +1,17 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* Boot allocator, sections, buddy, domain pages and heap on a made-up machine: sparse mappings
- * stand for its RAM and tables. */
-#include "unit.h"
+/* Boot allocator, sections, buddy, domain pages and heap on a made-up machine. */
+#include "memory_fake.h"
 
-#include <sys/mman.h>
-
-#include "core/cmdline.h"
-#include "core/domain.h"
-#include "lib/bug.h"
-#include "memory/boot_alloc.h"
 #include "memory/buddy.h"
-#include "memory/frame.h"
 #include "memory/heap.h"
-#include "x86/arch/memory.h"
 
 enum { MIB = 256 }; /* pages */
-
-struct options options;
-struct boot_range machine_map[BOOT_MAX_RANGES];
-unsigned int machine_map_count;
-unsigned long max_mfn;
-
-static struct domain dom, shared_by_all = {.id = DOMID_XEN};
-struct domain *dom_xen = &shared_by_all;
-static mfn_t m2p_chunk[8]; /* by section; 0: single pages */
-static unsigned int stock, flushes;
-static uint32_t stamp = 1;
-
-/* ---- what memory/ needs from others -------------------------------------------------------- */
-
-void bug_report(const char *what, const char *file, int line)
-{
-    fprintf(stderr, "%s at %s:%d\n", what, file, line);
-    abort();
-}
-
-void panic(const char *fmt, ...)
-{
-    fprintf(stderr, "panic: %s\n", fmt);
-    abort();
-}
-
-void printk(const char *fmt, ...) {}
-
-int arch_map_memory_tables(unsigned long va, mfn_t mfn, unsigned long n)
-{
-    unsigned long piece = (va - M2P_VIRT) / (2 * MiB);
-
-    if (va >= M2P_VIRT && piece < ARRAY_SIZE(m2p_chunk) && n == 2 * MiB >> PAGE_SHIFT)
-        m2p_chunk[piece] = mfn;
-    return 0; /* all of it is mapped */
-}
-
-mfn_t arch_m2p_frame(unsigned long n)
-{
-    return n < ARRAY_SIZE(m2p_chunk) && m2p_chunk[n].v ? m2p_chunk[n] : INVALID_MFN;
-}
-
-void arch_paging_stock_add(mfn_t mfn)
-{
-    stock++;
-}
-
-unsigned int arch_paging_stock(void)
-{
-    return stock;
-}
-
-void arch_paging_ready(void) {}
-
-uint32_t arch_tlb_stamp(void)
-{
-    return stamp;
-}
-
-void arch_tlb_flush_since(uint32_t since)
-{
-    flushes++;
-    stamp++;
-}
-
-bool domain_get(struct domain *d)
-{
-    d->refs++;
-    return true;
-}
-
-void domain_put(struct domain *d)
-{
-    d->refs--;
-}
-
-struct domain *domain_get_by_id(domid_t id)
-{
-    return id == dom.id && domain_get(&dom) ? &dom : NULL;
-}
-
-/* ---- the machine ------------------------------------------------------------------------------
- */
-
-static void map_at(unsigned long va, uint64_t bytes)
-{
-    void *p = mmap((void *)va, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    assert_ptr_equal(p, (void *)va);
-}
-
-static void ram(uint64_t start, uint64_t end)
-{
-    machine_map[machine_map_count++] =
-        (struct boot_range){.start = PADDR(start), .size = end - start, .type = BOOT_RANGE_RAM};
-    max_mfn = PFN_DOWN(end);
-}
 
 static int machine_up(void **state)
 {
     const uint64_t top = 8 * GiB;
 
-    map_at(DIRECTMAP_VIRT, top);
-    map_at(FRAME_TABLE_VIRT, (top >> PAGE_SHIFT) * sizeof(struct frame));
-    map_at(M2P_VIRT, (top >> PAGE_SHIFT) * 8);
+    machine_map_tables(top);
     ram(0, 0x9f000);
     ram(1 * MiB, 160 * MiB - 0x20000);
     ram(1 * GiB + 16 * MiB, 1 * GiB + 80 * MiB);
@@ -252,12 +144,6 @@ static void at_random(void **state)
         if (slot[i].f)
             frame_free(slot[i].f, slot[i].order);
     assert_int_equal(memory_free_pages(), before);
-}
-
-static void drop_domain_frame(struct frame *f)
-{
-    __atomic_fetch_and(&f->count, ~FRAME_ALLOCATED, __ATOMIC_SEQ_CST);
-    frame_put(f);
 }
 
 static void scrubbed_and_flushed(void **state)

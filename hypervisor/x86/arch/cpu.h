@@ -66,6 +66,11 @@ void arch_cpu_kick(unsigned int cpu);
 void arch_cpu_idle(void);
 // The CPU's firmware ids: APIC id in bits 31:0, ACPI id above. 0 or -EINVAL.
 int __must_check arch_cpu_physid(unsigned int cpu, uint64_t *id);
+// Which core of which socket a CPU is a thread of: numbers that may have gaps.
+struct cpu_topology {
+    uint32_t core, socket;
+};
+struct cpu_topology arch_cpu_topology(unsigned int cpu);
 // Run fn(arg) on every CPU in the mask (the caller's own included) and wait for all. Interrupts on.
 void arch_cpu_call(const unsigned long *mask, void (*fn)(void *arg), void *arg);
 // Return once every CPU has taken an interrupt: whoever looked something up with interrupts off

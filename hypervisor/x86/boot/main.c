@@ -19,6 +19,7 @@
 #include "x86/arch/image.h"
 #include "x86/boot/memory_map.h"
 #include "x86/boot/multiboot.h"
+#include "x86/boot/numa.h"
 #include "x86/cpu/apic.h"
 #include "x86/cpu/clock.h"
 #include "x86/cpu/cpuid.h"
@@ -29,6 +30,7 @@
 #include "x86/cpu/microcode.h"
 #include "x86/cpu/pirq.h"
 #include "x86/cpu/smp.h"
+#include "x86/cpu/topology.h"
 #include "x86/mm/paging.h"
 
 #define BIOS_KBD_FLAGS 0x417
@@ -83,6 +85,7 @@ static void __init early_init(uint32_t magic, uint32_t info)
     banner();
     read_firmware_data();
     cpuid_init();
+    topology_init();
     trap_init();
     descriptors_cpu_init(0);
 }
@@ -94,6 +97,8 @@ static void __init memory_init(void)
     paging_init();
     cpuid_init_cpu();
     tlb_cpu_init();
+    acpi_init(boot_info.rsdp);
+    numa_init();
     frame_table_init();
     memory_init_late();
     paging_unmap((unsigned long)boot_stack - PAGE_SIZE, 1); // guard
@@ -120,7 +125,6 @@ static void __init video_init(void)
 
 static void __init machine_init(void)
 {
-    acpi_init(boot_info.rsdp);
     video_init();
     apic_init();
     apic_init_cpu();

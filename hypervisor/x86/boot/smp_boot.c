@@ -9,9 +9,11 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "memory/heap.h"
+#include "memory/nodes.h"
 #include "x86/arch/page.h"
 #include "x86/arch/image.h"
 #include "x86/boot/memory_map.h"
+#include "x86/boot/numa.h"
 #include "x86/cpu/apic.h"
 #include "x86/cpu/clock.h"
 #include "x86/cpu/cpuid.h"
@@ -73,8 +75,10 @@ static void __init number_cpus(void)
         const struct acpi_cpu *c = &acpi_info.cpus[i];
         if (c->apic_id == boot_id) {
             acpi_ids[0] = c->acpi_id;
+            nodes_set_cpu(0, numa_node(c->proximity));
         } else if (cpu_count < limit && (c->apic_id < 255 || apic_is_x2apic())) {
             apic_set_id(cpu_count, c->apic_id);
+            nodes_set_cpu(cpu_count, numa_node(c->proximity));
             acpi_ids[cpu_count++] = c->acpi_id;
         }
     }

@@ -47,7 +47,7 @@ static inline int copy_bytes(void *dst, const void *src, size_t size)
     return rc;
 }
 
-// Sizes 8, 16, 24 and 32 are most of all hypercall arguments.
+// Sizes 8, 16, 24, 32 and 40 are most of all hypercall arguments.
 static inline int copy(void *dst, const void *src, size_t size)
 {
     unsigned long t;
@@ -61,6 +61,8 @@ static inline int copy(void *dst, const void *src, size_t size)
         COPY_WORDS(COPY_WORD(0) COPY_WORD(1) COPY_WORD(2));
     else if (size == 32)
         COPY_WORDS(COPY_WORD(0) COPY_WORD(1) COPY_WORD(2) COPY_WORD(3));
+    else if (size == 40) // a copy of granted pages
+        COPY_WORDS(COPY_WORD(0) COPY_WORD(1) COPY_WORD(2) COPY_WORD(3) COPY_WORD(4));
     else
         return copy_bytes(dst, src, size);
     return rc;
