@@ -236,10 +236,8 @@ int arch_vcpu_set_context(struct vcpu *v, const struct vcpu_guest_context *c)
     v->arch.kernel_sp = c->kernel_sp;
     v->arch.iopl = c->user_regs.rflags >> 12 & 3;
     pv_set_cr4(v, c->ctrlreg[4] | v->arch.guest_cr4);
-    if (c->flags & VGCF_I387_VALID)
-        xstate_set_legacy(v, &c->fpu_ctxt);
-    else
-        xstate_reset(v);
+    // XCR0 stays: a suspended guest is resumed by giving its vCPU the context it has, but for RAX.
+    xstate_set_legacy(v, c->flags & VGCF_I387_VALID ? &c->fpu_ctxt : NULL);
     if (v->id == 0)
         v->domain->vm_assist = c->vm_assist & VM_ASSIST_VALID;
     pv_update_cr3(v);

@@ -33,11 +33,16 @@ static void load_xcr0(uint64_t xcr0)
     asm volatile("xsetbv" ::"c"(0), "a"((uint32_t)xcr0), "d"((uint32_t)(xcr0 >> 32)));
 }
 
-void xstate_reset(struct vcpu *v)
+static void reset_registers(struct vcpu *v)
 {
     memset(v->arch.xsave, 0, cpu_features.xstate_size);
     *(uint16_t *)v->arch.xsave = FCW_DEFAULT;
     *(uint32_t *)((char *)v->arch.xsave + MXCSR_OFFSET) = MXCSR_DEFAULT;
+}
+
+void xstate_reset(struct vcpu *v)
+{
+    reset_registers(v);
     v->arch.xcr0 = XCR0_MIN;
 }
 
@@ -97,9 +102,7 @@ void xstate_restore(struct vcpu *v)
     }
     if (unlikely(bad)) {
         // An image from outside that this CPU refuses: the vCPU starts from a clean state.
-        uint64_t xcr0 = v->arch.xcr0;
-        xstate_reset(v);
-        v->arch.xcr0 = xcr0;
+        reset_registers(v);
         guest_log(v->domain, "bad FPU state dropped");
         xstate_restore(v);
     }
@@ -149,11 +152,14 @@ void xstate_set_legacy(struct vcpu *v, const void *fxsave)
 {
     char *area = v->arch.xsave;
 
-    xstate_reset(v);
+    if (!fxsave) {
+        reset_registers(v);
+        return;
+    }
     memcpy(area, fxsave, LEGACY_BYTES);
     *(uint32_t *)(area + MXCSR_OFFSET) &= MXCSR_VALID;
     if (cpu_features.xsave)
-        ((uint64_t *)area)[XSTATE_BV] = XCR0_MIN;
+        ((uint64_t *)area)[XSTATE_BV] |= XCR0_MIN;
 }
 
 void xstate_get_legacy(const struct vcpu *v, void *fxsave)

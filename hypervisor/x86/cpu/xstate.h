@@ -11,7 +11,8 @@ void xstate_save(struct vcpu *v);    // v's registers are on this CPU, CR0.TS is
 void xstate_restore(struct vcpu *v); // CR0.TS is clear
 // XSETBV by current: 0 or -EINVAL.
 int __must_check xstate_set_xcr0(struct vcpu *v, uint64_t xcr0);
-// The 512 bytes of FXSAVE, for a vCPU that is not running.
+// The 512 bytes of FXSAVE, for a vCPU that is not running. Setting them leaves XCR0 and the other
+// components as they are; NULL makes all registers as after reset.
 void xstate_set_legacy(struct vcpu *v, const void *fxsave);
 void xstate_get_legacy(const struct vcpu *v, void *fxsave);
 
