@@ -11,6 +11,7 @@ the control domain's console.  With the test image the control domain answers co
 
 Leaving the `with` block checks the hypervisor's log for signs of its own faults.
 """
+import base64
 import json
 import os
 import re
@@ -234,6 +235,10 @@ class Machine:
         if status:
             raise CommandFailed(f"{command}: exit {status}: {output}")
         return output
+
+    def put(self, path, text):
+        """Write a file in the control domain."""
+        self.sh(f"echo {base64.b64encode(text.encode()).decode()} | base64 -d >{path}")
 
     def wait_for(self, command, timeout=120):
         """Run a shell command until it succeeds: its output."""
