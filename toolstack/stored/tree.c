@@ -37,10 +37,15 @@ static void value_unref(struct value *v)
         free(v);
 }
 
+static size_t node_size(size_t name_len)
+{
+    return offsetof(struct node, name) + name_len + 1; // less than sizeof, which ends aligned
+}
+
 // Takes the reference to `perms`.
 static struct node *node_new(const char *name, size_t len, struct perms *perms)
 {
-    struct node *n = mem_alloc(sizeof(*n) + len + 1);
+    struct node *n = mem_alloc(node_size(len));
     n->refs = 1;
     n->perms = perms;
     n->name_len = (uint16_t)len;
@@ -70,11 +75,12 @@ void node_unref(struct node *n)
 
 static struct node *node_copy(const struct node *n)
 {
-    struct node *c = mem_alloc(sizeof(*c) + n->name_len + 1u);
-    memcpy(c, n, sizeof(*c) + n->name_len + 1u);
+    struct node *c = mem_alloc(node_size(n->name_len));
+    memcpy(c, n, node_size(n->name_len));
     c->refs = 1;
-    c->kid_cap = n->kid_count;
-    c->kids = mem_alloc(c->kid_cap * sizeof(struct node *));
+    c->kids = NULL;
+    if (n->kid_count)
+        c->kids = mem_alloc(sizeof(struct node *) << c->kid_order);
     for (uint32_t i = 0; i < n->kid_count; i++)
         c->kids[i] = node_ref(n->kids[i]);
     perms_ref(c->perms);
@@ -132,9 +138,9 @@ const struct node *node_kid(const struct node *n, const char *name, size_t len)
 
 static void node_insert(struct node *n, uint32_t at, struct node *kid)
 {
-    if (n->kid_count == n->kid_cap) {
-        n->kid_cap = n->kid_cap ? n->kid_cap * 2 : 4;
-        n->kids = mem_resize(n->kids, n->kid_cap * sizeof(struct node *));
+    if (!n->kids || n->kid_count >> n->kid_order) {
+        n->kid_order = n->kids ? n->kid_order + 1 : 2;
+        n->kids = mem_resize(n->kids, sizeof(struct node *) << n->kid_order);
     }
     memmove(&n->kids[at + 1], &n->kids[at], (n->kid_count - at) * sizeof(struct node *));
     n->kids[at] = kid;

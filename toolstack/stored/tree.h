@@ -25,16 +25,18 @@ struct value { // bytes of a node, immutable and shared
     char data[];
 };
 
+// Most nodes are leaves with a short name: every 16 bytes here are that much for each.
 struct node {
     uint32_t refs;
-    uint32_t kid_count, kid_cap;
-    struct node **kids; // by name
+    uint32_t kid_count;
+    struct node **kids; // by name; NULL: there never was one
     struct perms *perms;
     struct value *value; // NULL: empty
     // Generations: numbers drawn from tree_generation() when the thing changed last.
     uint64_t birth, value_gen, perms_gen, kids_gen;
     uint16_t name_len;
-    char name[]; // terminated
+    uint8_t kid_order; // `kids` has room for 2 to the power of this
+    char name[];       // terminated
 };
 
 // Told of every node that comes, goes or changes its owner or size.
