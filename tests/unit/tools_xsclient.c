@@ -162,7 +162,7 @@ static void test_answers(void **unused)
     store_close(&s);
 }
 
-/* What is no answer ends the connection; one that was lost is made again. */
+/* What is no answer ends the connection; one that was lost is made again, also several times. */
 static void test_broken(void **unused)
 {
     static const char huge[XENSTORE_PAYLOAD_MAX + 1];
@@ -173,21 +173,40 @@ static void test_broken(void **unused)
         TEXT(XS_READ, "new"),
         {0, "", 0},
         TEXT(XS_READ, "newer"),
+        {0, "", 0},
+        {0, "", 0},
+        TEXT(XS_WRITE, "OK"),
+        {0, "", 0},
+        TEXT(XS_READ, "newest"),
         {0},
     };
+    static const char *const values[] = {"again", "new", "newer", "newest"};
     struct serai s = {0};
-    char *value;
 
     start(answers);
-    value = store_read(&s, "/x");
-    assert_string_equal(value, "again");
-    free(value);
-    value = store_read(&s, "/x"); /* answered as something else */
-    assert_string_equal(value, "new");
-    free(value);
-    value = store_read(&s, "/x");
-    assert_string_equal(value, "newer");
-    free(value);
+    for (unsigned i = 0; i < 4; i++) {
+        char *value = store_read(&s, "/x");
+
+        assert_non_null(value);
+        assert_string_equal(value, values[i]);
+        free(value);
+    }
+    store_close(&s);
+}
+
+/* A daemon that never answers what was asked: an error in the end. */
+static void test_always_broken(void **unused)
+{
+    static struct answer answers[40];
+    struct serai s = {0};
+
+    for (unsigned i = 0; i < 39; i++) {
+        answers[i] = (struct answer){0, "", 0};
+    }
+    start(answers);
+    assert_null(store_read(&s, "/x"));
+    assert_int_equal(errno, ECONNRESET);
+    assert_true(nr_seen < 39);
     store_close(&s);
 }
 
@@ -204,6 +223,8 @@ static void test_transactions(void **unused)
         STRINGS(XS_WRITE, "OK"),
         STRINGS(XS_ERROR, "EAGAIN"),
         TEXT(XS_TRANSACTION_START, "8"),
+        {0, "", 0},
+        {0, "", 0}, /* twice before the next begins */
         {0, "", 0},
         TEXT(XS_TRANSACTION_START, "9"),
         STRINGS(XS_WRITE, "OK"),
@@ -354,6 +375,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_broken, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_always_broken, setup, teardown),
         cmocka_unit_test_setup_teardown(test_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_large_directory, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { STORE_BACK_MS = 5000, STORE_TRIES = 200, STORE_LOOK_MS = 500 };
+enum { STORE_BACK_MS = 5000, STORE_TRIES = 200, STORE_LOOK_MS = 500, STORE_LOSSES = 8 };
 
 static int64_t store_now_ms(void)
 {
@@ -84,23 +84,30 @@ void store_close(struct serai *s)
     s->store = NULL;
 }
 
-// Outside transactions every request may be repeated, so a lost connection is made again. A
-// transaction is lost with the connection it was begun on, whoever replaced that.
+// Outside transactions every request may be repeated, so a lost connection is made again: true when
+// there is a new one. The daemon may be killed again before it has answered, but not for ever.
+static bool store_again(struct serai *s, int *ret, unsigned *losses)
+{
+    if (*ret != -ECONNRESET || ++*losses > STORE_LOSSES)
+        return false;
+    s->store_generation++;
+    *ret = store_reopen(&s->store);
+    return !*ret;
+}
+
+// A transaction is lost with the connection it was begun on, whoever replaced that.
 static int store_call_locked(struct serai *s, uint32_t type, struct store_tx *t,
                              const struct iovec *parts, unsigned count, char **reply, size_t *len)
 {
     bool inside = t && t->id;
+    unsigned losses = 0;
     if (inside && t->generation != s->store_generation)
         return -ECONNRESET;
     int ret = store_open_client(s);
     if (!ret)
-        ret = xsc_call(s->store, type, inside ? t->id : 0, parts, count, reply, len);
-    if (ret == -ECONNRESET && !inside) {
-        s->store_generation++;
-        ret = store_reopen(&s->store);
-        if (!ret)
-            ret = xsc_call(s->store, type, 0, parts, count, reply, len);
-    }
+        do
+            ret = xsc_call(s->store, type, inside ? t->id : 0, parts, count, reply, len);
+        while (!inside && store_again(s, &ret, &losses));
     if (t && !inside)
         t->generation = s->store_generation;
     return ret;
@@ -162,16 +169,13 @@ char *store_read(struct serai *s, const char *fmt, ...)
 static int store_call_many(struct serai *s, uint32_t type, char *const *paths, unsigned count,
                            struct xsc_answer *answers)
 {
+    unsigned losses = 0;
     pthread_mutex_lock(&s->lock);
     int ret = store_open_client(s);
     if (!ret)
-        ret = xsc_call_many(s->store, type, paths, count, answers);
-    if (ret == -ECONNRESET) {
-        s->store_generation++;
-        ret = store_reopen(&s->store);
-        if (!ret)
+        do
             ret = xsc_call_many(s->store, type, paths, count, answers);
-    }
+        while (store_again(s, &ret, &losses));
     pthread_mutex_unlock(&s->lock);
     return ret;
 }
@@ -489,6 +493,8 @@ int store_wait(struct serai *s, const char *path, unsigned timeout_ms, store_don
     ret = store_reopen(&c);
     if (!ret)
         ret = store_watch(c, path);
+    if (ret == -ECONNRESET) // store_sleep() makes the next one
+        ret = 0;
     while (!ret) {
         int64_t left = end_ms - store_now_ms();
         if (left <= 0)
