@@ -21,6 +21,14 @@ void *mem_alloc(size_t size)
     return p;
 }
 
+void *mem_array(size_t count, size_t size)
+{
+    void *p = count ? calloc(count, size) : NULL;
+    if (count && !p)
+        mem_end();
+    return p;
+}
+
 void *mem_resize(void *old, size_t size)
 {
     void *p = realloc(old, size ? size : 1);

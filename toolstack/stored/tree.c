@@ -78,9 +78,7 @@ static struct node *node_copy(const struct node *n)
     struct node *c = mem_alloc(node_size(n->name_len));
     memcpy(c, n, node_size(n->name_len));
     c->refs = 1;
-    c->kids = NULL;
-    if (n->kid_count)
-        c->kids = mem_alloc(sizeof(struct node *) << c->kid_order);
+    c->kids = mem_array(c->kid_count ? (size_t)1 << c->kid_order : 0, sizeof(struct node *));
     for (uint32_t i = 0; i < n->kid_count; i++)
         c->kids[i] = node_ref(n->kids[i]);
     perms_ref(c->perms);
