@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 
 from machine import BUILD, HERE, ROOT, Machine
@@ -74,6 +75,12 @@ class DiskHost(Machine):
         """End a guest at once; nothing of its devices stays behind."""
         self.sh(f"serai destroy {name}")
         self.wait_for(f"! serai list | grep -q '^{name} '")
+
+    def attach(self, name, spec):
+        """Give a disk to a running guest, and wait until the guest has it."""
+        self.sh(f"serai block-attach {name} '{spec}'")
+        vdev = next(x for x in re.split("[ ,=:]", spec) if x.startswith("xvd"))
+        self.run(name, f"for _ in $(seq 200); do [ -b /dev/{vdev} ] && exit; sleep 0.1; done; exit 1")
 
     # -- commands in guests -------------------------------------------------------------
 

@@ -16,13 +16,20 @@ VIF_A, VIF_B = f"mac={MAC_A}", "mac=00:16:3e:20:00:0b"
 DEBIAN = "/mnt/debian"          # the guests' Debian, for programs in the control domain
 
 
+def clock(shift):
+    """QEMU arguments: an instruction takes 2^shift ns whatever else the computer below does, and
+    time in which nothing is to be done takes none. Without this a CPU of the emulated machine waits
+    up to 0.1 s for its turn while another one is busy, and packets pass from CPU to CPU."""
+    return ["-icount", f"shift={shift},sleep=off"]
+
+
 @contextmanager
-def two_guests(name, vmlinux, qemu=()):
+def two_guests(name, vmlinux, shift):
     """A machine on which both live and serve; at its end nothing of their cards may stay."""
     make_images()
     drives = debian_drive() + debian_drive() + debian_drive()
     with DiskHost(name, vmlinux, files={"etc/serai/network.conf": CONF},
-                  options="dom0_mem=640M", qemu=[*drives, *qemu]) as m:
+                  options="dom0_mem=640M", qemu=drives + clock(shift)) as m:
         m.boot()
         m.sh("serai network-setup")
         m.sh(f"mkdir -p {DEBIAN} && modprobe ext4 && mount -t ext4 /dev/vdc {DEBIAN} && "
