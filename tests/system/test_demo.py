@@ -32,10 +32,8 @@ def test_demo_without_a_terminal():
 
 
 def test_the_iso_boots_a_debian_from_memory():
-    script("scripts/demo-image", "--live")
-    iso = os.path.join(BUILD, "tests", "serai-live.iso")
-    os.makedirs(os.path.dirname(iso), exist_ok=True)
-    script("packaging/iso", iso)
+    script("./demo", "--iso")
+    iso = os.path.join(BUILD, "serai.iso")
     drive = ["-drive", f"file={iso},format=raw,if=none,id=cd,media=cdrom,readonly=on",
              "-device", "ide-cd,drive=cd,bus=ide.0", "-vga", "std"]
     with Machine("demo-iso", firmware_boot=drive) as m:

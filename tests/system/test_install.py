@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from docs_blocks import blocks, literal
 from machine import BUILD, ROOT
 
 # Keys that only records of guests have, which serai writes itself.
@@ -51,6 +52,30 @@ def test_an_example_links_through_pkg_config(installed, tmp_path, name):
         *pkg_config(installed, "--cflags", "--libs"))
     # Without a hypervisor each says so and fails.
     done = subprocess.run([tmp_path / name, "x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "/dev/xen/privcmd" in done.stderr
+
+
+def test_the_command_in_the_chapter_links(installed, tmp_path):
+    """docs/toolstack.md, with a pkg-config that looks into the folder of this test."""
+    (_, text, _), = blocks("docs/toolstack.md", "sh link")
+    tool = tmp_path / "pkg-config"
+    tool.write_text(f"#!/bin/sh\nexec /usr/bin/pkg-config --define-variable=prefix={installed}/usr "
+                    '"$@"\n')
+    tool.chmod(0o755)
+    (tmp_path / "host.c").write_bytes(
+        (installed / "usr/share/doc/serai/examples/host.c").read_bytes())
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}",
+           "PKG_CONFIG_PATH": f"{installed}/usr/lib/pkgconfig"}
+    run("sh", "-eu", "-c", text, cwd=tmp_path, env=env)
+    assert (tmp_path / "host").exists()
+
+
+def test_the_example_in_the_manual_links(installed, tmp_path):
+    text, = literal("libserai.3")
+    (tmp_path / "example.c").write_text(text)
+    run("gcc", "-Wall", "-Wextra", "-Werror", "-o", tmp_path / "example", tmp_path / "example.c",
+        *pkg_config(installed, "--cflags", "--libs"))
+    done = subprocess.run([tmp_path / "example"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "/dev/xen/privcmd" in done.stderr
 
 

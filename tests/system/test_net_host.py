@@ -5,6 +5,7 @@ net_driver calls the library's functions."""
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import threading
 import time
 
 import pytest
+
+from docs_blocks import blocks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("SERAI_BUILD", os.path.join(ROOT, "build"))
@@ -585,6 +588,23 @@ def test_route_refused(world):
     assert world.picture() == before
     world.ip("host", "route", "add", "default", "via", "192.0.2.254")
     assert "gatewaydev=uplink" in world.attach(1, "script=vif-route,ip=192.0.2.7")["vif"]
+
+
+def test_commands_for_guests_in_the_chapter(world):
+    """What docs/networking.md tells the owner of a guest to do: blocks marked "sh guest"."""
+    chapter = "docs/networking.md"
+    (_, routed, _), (_, nat, _) = blocks(chapter, "sh guest")
+    spec = next(re.search(r"'(.*)'", text)[1] for _, text, _ in blocks(chapter, "cfg")
+                if "vif-route" in text)
+    world.outside("192.0.2.2/24", "2001:db8::2/64")
+    one, two = world.guest(1), world.guest(2)
+    world.attach(1, "mac=00:16:3e:00:00:01," + spec.replace("=eth0", "=uplink"))
+    world.attach(2, "mac=00:16:3e:00:00:02,script=vif-nat,ip=10.83.7.9")
+    for guest, text in (one, routed.replace("ADDRESS-OF-GATEWAYDEV", "192.0.2.1")), (two, nat):
+        world.inside(guest, "sh", "-eux", "-c", text)
+    for guest, address in (one, "192.0.2.2"), (one, "2001:db8::2"), (two, "192.0.2.2"):
+        assert world.reaches(guest, address)
+    assert world.reaches("outside", "192.0.2.50") and world.reaches("outside", "2001:db8::50")
 
 
 # ---- nat ------------------------------------------------------------------------------------
