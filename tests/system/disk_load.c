@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* disk_load DEVICE SECONDS THREADS BLOCKS: in a guest, writes, reads and flushes blocks of a disk
  * past the page cache, at random, each thread in a part of its own, and checks every byte that it
- * has written before. Prints "disk: DEVICE good ..." or what was wrong. */
+ * has written before; until the time is over, or there is a file /stop. Prints "disk: DEVICE good"
+ * and how much that was, or what was wrong. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -88,7 +89,8 @@ static void *work(void *arg)
         complain(w, "open", 0);
         return NULL;
     }
-    for (double end = now() + seconds; !w->bad && now() < end; w->operations++) {
+    double end = now() + seconds;
+    for (; !w->bad && now() < end && access("/stop", F_OK); w->operations++) {
         double start = now();
         unsigned count = 1 + (unsigned)rand_r(&w->seed) % MOST;
         uint64_t at = (unsigned)rand_r(&w->seed) % (w->blocks - MOST);
