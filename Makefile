@@ -144,7 +144,7 @@ guests: $(GUESTS:%=$(O)/guests/%.elf)
 
 # ---- toolstack ------------------------------------------------------------------------------
 TS_BASE     := buf.c cfg.c cfg_parse.c daemon.c file.c json.c log.c loop.c suggest.c
-TS_LIB      := balloon.c build_pv.c config.c config_keys.c console.c core.c core_file.c core_p2m.c cpumap.c wait.c balance.c balancer.c placement.c create.c device.c device_all.c \
+TS_LIB      := balloon.c build_pv.c config.c config_keys.c console.c core.c core_file.c core_p2m.c core_view.c cpumap.c wait.c balance.c balancer.c placement.c create.c device.c device_all.c \
                devices.c disk.c disk_share.c disk_spec.c domain.c events.c handle.c host.c life.c loopdev.c \
                store.c store_domain.c vdev.c vif.c xsclient.c \
                hypercall.c image.c op.c pool.c ramdisk.c sched.c state.c topology.c usage.c vcpu.c

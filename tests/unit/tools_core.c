@@ -177,7 +177,7 @@ static void test_form(void **unused)
     f = load();
     assert_memory_equal(f.data, "\177ELF\2\1\1\0", 8);
     assert_int_equal(((Elf64_Ehdr *)f.data)->e_type, ET_CORE);
-    assert_int_equal(((Elf64_Ehdr *)f.data)->e_phnum, 0);
+    assert_int_equal(((Elf64_Ehdr *)f.data)->e_phnum, 1); /* no page tables, registers alone */
 
     sh = section(&f, ".note.Xen");
     assert_int_equal(sh->sh_type, SHT_NOTE);
@@ -242,6 +242,87 @@ static void test_holes(void **unused)
             assert_memory_equal(page(&f, i), fake_frame(frame[i]), 4096);
         }
     }
+    munmap(f.data, f.size);
+}
+
+/* Page tables in the guest's pages 20 to 23: `count` pages from 1000 stand at the kernel's text. */
+static void make_tables(unsigned count)
+{
+    uint64_t *table[4];
+
+    for (unsigned i = 0; i < 4; i++) {
+        table[i] = fake_frame(frame[20 + i]);
+        memset(table[i], 0, 4096);
+    }
+    table[0][511] = frame[21] << 12 | 0x67;
+    table[0][5] = table[0][260] = table[0][511]; /* the user's, the hypervisor's */
+    table[1][510] = 1ull << 63 | frame[22] << 12 | 0x67;
+    table[2][8] = frame[23] << 12 | 0x67;
+    table[2][9] = frame[23] << 12 | 0x67 | 1 << 7; /* large: there are none */
+    for (unsigned i = 0; i < count; i++) {
+        table[3][i] = frame[1000 + i] << 12 | 0x67;
+    }
+    fake_domain[id].root = frame[20];
+}
+
+static const Elf64_Phdr *headers(const struct file *f, unsigned *count)
+{
+    const Elf64_Ehdr *e = (void *)f->data;
+
+    assert_int_equal(e->e_phentsize, sizeof(Elf64_Phdr));
+    assert_true(e->e_phoff + e->e_phnum * sizeof(Elf64_Phdr) <= f->size);
+    *count = e->e_phnum;
+    return (void *)(f->data + e->e_phoff);
+}
+
+/* For debuggers that do not know Xen: the kernel's memory where it saw it, and its registers. */
+static void test_view(void **unused)
+{
+    const uint64_t text = 0xffffffff81000000;
+    const Elf64_Phdr *p;
+    const uint32_t *note;
+    unsigned count;
+    struct file f;
+
+    make_p2m();
+    make_tables(10);
+    ((uint64_t *)fake_frame(frame[23]))[4] = 0;               /* a hole */
+    ((uint64_t *)fake_frame(frame[23]))[5] = 0x100 << 12 | 1; /* not its own */
+    assert_int_equal(serai_domain_dump(s, id, out, NULL, NULL, &err), 0);
+    f = load();
+    p = headers(&f, &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(p[0].p_type, PT_NOTE);
+    note = (void *)(f.data + p[0].p_offset);
+    assert_true(note[0] == 5 && note[1] == 336 && note[2] == NT_PRSTATUS);
+    assert_string_equal((char *)&note[3], "CORE");
+    /* In struct elf_prstatus the registers begin at 112; rip is the 17th. */
+    assert_memory_equal((char *)&note[5] + 112 + 16 * 8, &fake_domain[id].rip, 8);
+    assert_true(p[1].p_type == PT_LOAD && p[1].p_vaddr == text && p[1].p_filesz == 4 * 4096);
+    assert_true(p[2].p_type == PT_LOAD && p[2].p_vaddr == text + 6 * 4096);
+    assert_int_equal(p[2].p_filesz, 4 * 4096);
+    assert_int_equal(p[1].p_memsz, p[1].p_filesz);
+    assert_string_equal((char *)f.data + p[1].p_offset + 100, BANNER);
+    munmap(f.data, f.size);
+}
+
+/* Tables that name each other for ever, and pages in no order, end after as many as it has. */
+static void test_view_of_a_liar(void **unused)
+{
+    unsigned count;
+    struct file f;
+
+    make_p2m();
+    make_tables(0);
+    for (unsigned t = 20; t < 24; t++) {
+        for (unsigned i = 0; i < 512; i++) {
+            ((uint64_t *)fake_frame(frame[t]))[i] = frame[20 + (i * 7 + t) % 4] << 12 | 1;
+        }
+    }
+    assert_int_equal(serai_domain_dump(s, id, out, NULL, NULL, &err), 0);
+    f = load();
+    headers(&f, &count);
+    assert_in_range(count, 2, 32769);
     munmap(f.data, f.size);
 }
 
@@ -323,6 +404,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_form, setup, teardown),
         cmocka_unit_test_setup_teardown(test_holes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_view, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_view_of_a_liar, setup, teardown),
         cmocka_unit_test_setup_teardown(test_liar, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failure_anywhere, setup, teardown),

@@ -148,6 +148,7 @@ static void core_version(struct serai *s, struct core_version *v)
 static int core_fill(struct core *c, struct serai_error *err)
 {
     struct core_version version;
+    struct core_view view = {0};
     core_layout(&c->layout, c->domain.max_vcpus, c->domain.pages);
     int ret = core_shared(c, err);
     if (!ret)
@@ -159,8 +160,18 @@ static int core_fill(struct core *c, struct serai_error *err)
     core_version(c->s, &version);
     memcpy(c->buffer, c->shared, XC_PAGE_SIZE);
     ret = core_write(c->fd, c->buffer, XC_PAGE_SIZE, c->layout.shared_info);
+    // Zero pages at the end were not written: the file must have its length nevertheless.
+    if (!ret && ftruncate(c->fd, (off_t)(c->layout.pages + c->pages * XC_PAGE_SIZE)))
+        ret = -errno;
     if (!ret)
-        ret = core_write_head(c->fd, &c->layout, &version, c->vcpus, c->pages);
+        ret = core_write_view(c->fd, &c->layout, c->vcpus, c->pages, &view);
+    if (ret == -ENOMEM) { // for crash it is good without
+        serai_note(c->s, SERAI_LOG_WARNING, "domain %u: no memory to make its dump good for gdb",
+                   c->domain.id);
+        ret = 0;
+    }
+    if (!ret)
+        ret = core_write_head(c->fd, &c->layout, &version, c->vcpus, c->pages, &view);
     // Some file systems find out only now that there is no room.
     if (!ret && fsync(c->fd))
         ret = -errno;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The file that a dump of a guest is, as Xen's document "dump-core-format" describes it: an ELF
-// core without program headers, whose sections are
+// core whose sections are
 //
 //   .note.Xen         what it is, made by which hypervisor
 //   .xen_prstatus     the virtual CPUs' registers
 //   .xen_shared_info  the page that guest and hypervisor share
 //   .xen_p2m          for each page that follows: where the guest and the machine have it
 //   .xen_pages        the pages
+//
+// Behind them are program headers and notes with registers: with these the file is a core for gdb
+// as well, which sees the kernel's memory where the kernel saw it.
 //
 // They lie in this order, with room for as many vCPUs and pages as there can be, so that everything
 // is written where it belongs as it comes; the header last. Room that stays unused is a hole.
@@ -40,11 +43,23 @@ struct core_version {
 // core_file.c
 void core_layout(struct core_layout *l, unsigned max_vcpus, uint64_t max_pages);
 // Writes header, section table and notes of a file that has so many vCPUs and pages. 0 or -errno.
+// `view`: what core_write_view wrote.
+struct core_view;
 int core_write_head(int fd, const struct core_layout *l, const struct core_version *version,
-                    unsigned vcpus, uint64_t pages);
+                    unsigned vcpus, uint64_t pages, const struct core_view *view);
 int core_write(int fd, const void *data, size_t len, uint64_t at);
 // Writes whole pages, leaving holes where they are all zero.
 int core_write_pages(int fd, const uint8_t *data, size_t pages, uint64_t at);
+
+// core_view.c: where program headers are, and how many; 0: none.
+struct core_view {
+    uint64_t at;
+    unsigned headers;
+};
+// Writes program headers and registers for gdb behind the pages, which the file must have already.
+// Needs 16 bytes of memory for each of them. 0 or -errno.
+int core_write_view(int fd, const struct core_layout *l, unsigned vcpus, uint64_t pages,
+                    struct core_view *out);
 
 // core_p2m.c: reads the list of its frames that a PV guest keeps. What it holds is the guest's
 // word: a frame that it does not own is not to be had.

@@ -109,7 +109,7 @@ static Elf64_Shdr core_section(const char *name, uint32_t type, uint64_t at, uin
 }
 
 int core_write_head(int fd, const struct core_layout *l, const struct core_version *version,
-                    unsigned vcpus, uint64_t pages)
+                    unsigned vcpus, uint64_t pages, const struct core_view *view)
 {
     struct core_notes notes = {
         .none = core_note(XEN_ELFNOTE_DUMPCORE_NONE, 0),
@@ -125,8 +125,11 @@ int core_write_head(int fd, const struct core_layout *l, const struct core_versi
                 .e_type = ET_CORE,
                 .e_machine = EM_X86_64,
                 .e_version = EV_CURRENT,
+                .e_phoff = view->headers ? view->at : 0,
                 .e_shoff = offsetof(struct core_head, section),
                 .e_ehsize = sizeof(Elf64_Ehdr),
+                .e_phentsize = sizeof(Elf64_Phdr),
+                .e_phnum = (uint16_t)view->headers,
                 .e_shentsize = sizeof(Elf64_Shdr),
                 .e_shnum = SECTIONS,
                 .e_shstrndx = STRINGS},
@@ -144,8 +147,5 @@ int core_write_head(int fd, const struct core_layout *l, const struct core_versi
                                    XC_PAGE_SIZE)}};
     memcpy(head.names, section_names, sizeof(section_names));
     int ret = core_write(fd, &notes, sizeof(notes), l->notes);
-    // Zero pages at the end were not written: the file must have its length nevertheless.
-    if (!ret && ftruncate(fd, (off_t)(l->pages + pages * XC_PAGE_SIZE)))
-        ret = -errno;
     return ret ? ret : core_write(fd, &head, sizeof(head), 0);
 }
