@@ -2,7 +2,8 @@
 // A guest that speaks nonsense to the daemons that serve it: to stored and consoled through its
 // rings, to blkd through its disk's nodes, rings and grants.
 // Command line: seed=N rounds=N seconds=N (at most), and what to speak to, in turns: store,
-// console, disk.
+// console, disk. least=N: on a slow machine up to ten times as long, until that many steps against
+// stored have been made and the disk has been connected and has worked.
 //   flood       nothing but as many good requests to stored as it takes, told now and then
 //   client=N    that many good requests, one after the other; says when it is done
 #include "lib/guest.h"
@@ -15,9 +16,10 @@
 enum { DATA_PAGES = 24, QUEUES = 4, QUEUE_PAGES = 16, FIRST_REF = 16 };
 
 static uint64_t random_state;
-static uint64_t end;
+static uint64_t end, last_end;
 static unsigned long counts[3]; // steps against each daemon
-static unsigned long breaks;    // times the store's ring had to begin anew
+static unsigned long least;
+static unsigned long breaks; // times the store's ring had to begin anew
 static unsigned long connects, answers, proofs;
 
 static uint64_t rnd(void)
@@ -47,7 +49,10 @@ static uint32_t any_number(void)
 
 static bool over(void)
 {
-    return clock_now() >= end;
+    uint64_t now = clock_now();
+    bool enough = !least || (counts[0] >= least && connects && proofs);
+
+    return now >= (enough ? end : last_end);
 }
 
 static size_t join(char *out, const char *a, const char *b)
@@ -667,7 +672,9 @@ void guest_main(void)
         client(arg_number("client", 0));
     if (arg_present("disk"))
         disk_setup();
+    least = arg_number("least", 0);
     end = clock_now() + arg_number("seconds", 600) * 1000 * MS;
+    last_end = clock_now() + arg_number("seconds", 600) * 10000 * MS;
     for (uint64_t n = arg_number("rounds", 1000000); n && !over(); n--) {
         one_round();
         print("\nevil: %lu rounds to go, %lu connections\n", n - 1, connects);

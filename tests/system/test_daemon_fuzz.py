@@ -14,6 +14,7 @@ from machine import BUILD, Machine, pack
 DAEMONS = ("stored", "consoled", "blkd", "lifed")
 GROWTH_KIB = 24 << 10           # of one daemon's memory, with all that a guest may make it keep
 SPARE = 4                       # descriptors: timers that a guest's ring keeps, a log not yet closed
+LEAST = 16                      # steps against stored, of each such guest
 OPERATIONS = 200                # of the guest beside the one that floods
 
 
@@ -80,9 +81,9 @@ def evil(guests, seconds, what):
     print(f"seed={seed} {what}")
     m.sh("rm -f /tmp/evil.img; truncate -s 8M /tmp/evil.img")
     guests.create("evil", kernel="/boot/evil.elf", memory=32, disk=["/tmp/evil.img,raw,xvda,rw"],
-                  extra=f"seed={seed} seconds={seconds} {what}")
+                  extra=f"seed={seed} seconds={seconds} least={LEAST} {what}")
     guests.wait(lambda: "crash" in guests.rows().get("evil", {"state": "crash"})["state"],
-                4 * seconds + 120, "it does not end")
+                20 * seconds + 120, "it does not end")
     assert "evil" not in guests.names(), m.sh(f"tail -n 5 {LOG}/evil.log")
     last = m.sh(f"grep -a '^evil: ' {LOG}/evil.log | tail -1")
     numbers = re.fullmatch(r"evil: store (\d+), console (\d+), disk (\d+) steps; (\d+) reconnects, "
@@ -107,7 +108,7 @@ def test_nonsense_harms_nobody(guests, times, seconds):
         m.wait_for("[ $(ls /run/serai/blkd | wc -l) = 1 ]", 30)
         compare(before, look(m))
     store, console, disk, reconnects, connections, _, proofs = totals
-    assert store > 12 * times and console and disk and reconnects > times, totals
+    assert store >= LEAST * times and console and disk and reconnects > times, totals
     assert connections and proofs, totals
     m.wait_for(f"grep -aq '^disk: ' {LOG}/witness.log", 120)
     assert "good" in m.sh(f"grep -a '^disk: ' {LOG}/witness.log")
