@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A guest that behaves as its command line says, for the system tests:
 //   idle       blocks for ever             spin       burns its CPU
+//   busy       burns it with PAUSE, as a kernel that waits: an emulator that runs all CPUs in one
+//              thread goes on with the next one at once
 //   masked     burns it, events disabled   flood      fills its console for ever
 //   events     sends itself events         poweroff, crash   ends at once
 //   fault      takes a fault with no handler (the PV form of a triple fault)
@@ -15,6 +17,12 @@ static void spin(void)
 {
     for (;;)
         barrier();
+}
+
+static void busy(void)
+{
+    for (;;)
+        __builtin_ia32_pause();
 }
 
 static void flood(void)
@@ -68,6 +76,8 @@ void guest_main(void)
     print("load: up\n");
     if (arg_present("spin"))
         spin();
+    if (arg_present("busy"))
+        busy();
     if (arg_present("masked")) {
         event_disable();
         spin();

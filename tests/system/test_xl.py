@@ -66,11 +66,13 @@ def test_the_host(host):
     assert host.table("xl claims")[0][-1] == "0"
     assert host.sh("xl domid Domain-0; xl domname 0").split() == ["0", "Domain-0"]
     assert host.sh("xentop -b -i 1").split("\n")[1].split()[:2] == ["Domain-0", "-----r"]
+    assert "Domain-0" in host.type_into("xl top", ["q"])
     assert host.sh("xl dmesg | grep -c 'Serai, a hypervisor'") == "1"
     host.sh("xl debug-keys q; xl dmesg -c | grep 'd0: refs'; ! xl dmesg | grep .")
     assert "max" in host.sh("xl list -l")
     assert host.table("xl vm-list")[0][1:] == ["0", "Domain-0"]
     assert host.table("xl sharing")[0][-1] == "0"
+    assert "Flask XSM Disabled" in host.try_sh("xl getenforce")[1]
     for command in ("xl psr-hwinfo", "xl set-parameters ept=1"):
         with pytest.raises(CommandFailed):
             host.sh(command)
@@ -86,7 +88,7 @@ def test_balloon_of_the_control_domain(host):
 
 
 def test_a_small_guest(host):
-    host.small("one", "spin", "-p")
+    host.small("one", "busy", "-p")
     assert host.state("one") == "--p---" and host.names() == ["one"]
     host.sh("xl unpause one")
     host.wait_console("one", "load: up")
@@ -96,13 +98,22 @@ def test_a_small_guest(host):
     assert host.names() == ["two"]
     number = host.sh("xl domid two")
     assert host.sh(f"xl domname {number}") == "two"
-    host.sh("xl mem-max two 20; xl config-update two /root/one.cfg; xl uptime two")
+    assert host.table("xl uptime two")[0][:2] == ["two", number]
+    host.sh("xl mem-max two 20; xl list -l two | grep '\"max_memkb\": 20480'")
+    assert host.sh("xenstore-read $(xenstore-read /local/domain/"
+                   f"{number}/vm)/uuid") in host.sh("xl list -v two")
+    assert host.table("xl list -n two")[0][:2] == ["two", number]
+    assert host.table("xl list -c two")[0][-1] == "Pool-0"
     host.sh("xl destroy two")
     assert host.names() == []
 
 
 def test_scheduling(host):
-    host.small("one", "spin", vcpus=2)
+    host.small("one", "busy", cpus="1", cpus_soft="0", cpu_weight=300, cap=20)
+    assert host.table("xl vcpu-list one")[0][-3:] == ["1", "/", "0"]
+    assert host.table("xl sched-credit2 -d one")[0][2:] == ["300", "20"]
+    host.sh("xl destroy one")
+    host.small("one", "busy", vcpus=2)
     host.sh("xl sched-credit2 -d one -w 512 -c 40")
     assert host.table("xl sched-credit2 -d one")[0][2:] == ["512", "40"]
     assert "ratelimit=2000us" in host.sh("xl sched-credit2 -s -r 2000; xl sched-credit2 -s")
@@ -118,7 +129,7 @@ def test_cpu_pools(host):
     host.sh("xl cpupool-create 'name=\"fast\"' 'sched=\"credit\"' 'cpus=[]'")
     host.sh("xl cpupool-cpu-remove Pool-0 1; xl cpupool-cpu-add fast 1")
     assert host.table("xl cpupool-list -c") == [["Pool-0", "0"], ["fast", "1"]]
-    host.small("one", "spin", pool="fast")
+    host.small("one", "busy", pool="fast")
     host.wait(lambda: host.table("xl vcpu-list one")[0][3] == "1", "it is not in its pool")
     assert {x[3] for x in host.table("xl vcpu-list Domain-0")} == {"0"}
     host.sh("xl sched-credit -d one -w 300 -c 50; xl sched-credit -s -p fast -t 5 -r 500")
@@ -146,8 +157,42 @@ def test_life_of_a_linux(host):
     host.sh("xl reboot one")
     host.wait_console("one", "guest: up", 240, after=lines)
     host.wait(lambda: host.names() == ["one"], "it is not alone after the reboot")
-    host.sh("xl shutdown -w one", 240)
+    host.sh("xl shutdown -a -w", 240)
     host.wait(lambda: host.names() == [], "it did not go")
+
+
+def test_a_guest_is_kept_at_its_end(host):
+    host.small("one", "poweroff", on_poweroff="preserve")
+    host.wait(lambda: host.state("one")[3] == "s", "it did not stop")
+    host.small("two", "crash", on_crash="preserve")
+    host.wait(lambda: host.state("two")[3:5] == "sc", "it did not crash")
+    host.sh("xl destroy one; xl destroy two")
+
+
+def test_save_and_restore(host):
+    host.linux("one", "i=0; while :; do i=$((i+1)); echo beat $i cpus $(nproc) end; sleep 1; done",
+               vcpus=2)
+
+    def beat(after=0):
+        return int(host.wait_console("one", "beat .* cpus 2 end", after=after).split()[1])
+    first = beat()
+    lines = host.console_lines("one")
+    host.sh("xl dump-core one /tmp/one.core", 240)
+    assert host.sh("head -c 4 /tmp/one.core | od -An -tx1; rm /tmp/one.core") == "7f 45 4c 46"
+    host.sh("xl save -c one /tmp/one.save", 240)        # it goes on
+    second = beat(lines)
+    assert second > first and host.names() == ["one"]
+    host.wait(lambda: beat(lines) > second, "it was not resumed")
+    lines = host.console_lines("one")
+    host.sh("xl save one /tmp/one.save", 240)
+    assert host.names() == []
+    host.sh("xl restore /tmp/one.save; rm /tmp/one.save", 240)
+    third = beat(lines)
+    assert second <= third < second + 200 and host.names() == ["one"]
+    host.wait(lambda: beat(lines) > third, "its time stands still")
+    host.sh("xl shutdown -w one", 240)
+    status, said = host.try_sh("xl restore /etc/passwd")
+    assert status != 0 and "magic" in said and host.names() == []
 
 
 def test_cpus_and_memory_of_a_linux(host):
@@ -211,9 +256,11 @@ def test_devices_of_a_linux(host):
 
 
 def test_the_kernel_as_debian_packs_it(host):
-    host.linux("one", "echo sum $(seq 1000 | sha256sum)", kernel="/boot/vmlinuz")
+    host.linux("one", "cd /proc; echo aes $(grep -c ' aes ' cpuinfo) sse2 $(grep -c sse2 cpuinfo);"
+               "echo sum $(seq 1000 | sha256sum)", kernel="/boot/vmlinuz", cpuid="host,aes=0")
     want = host.sh("seq 1000 | sha256sum").split()[0]
     assert want in host.wait_console("one", "sum .")
+    assert host.wait_console("one", "aes .") == "aes 0 sse2 1"
     ids = [x["id"] for x in json.loads(host.sh("serai list --json"))]
     assert ids == [0, int(host.sh("xl domid one"))], "the other toolstack does not see it"
 
@@ -248,8 +295,8 @@ def guests_of_serai(host):
 
 
 def test_both_toolstacks(host):
-    host.small("theirs", "spin")
-    path = host.config("ours", kernel="/boot/load.elf", memory=16, extra="spin")
+    host.small("theirs", "busy")
+    path = host.config("ours", kernel="/boot/load.elf", memory=16, extra="busy")
     host.sh(f"serai create {path}")
     assert sorted(host.names()) == sorted(guests_of_serai(host)) == ["ours", "theirs"]
     host.sh("serai pause theirs; xl pause ours")
