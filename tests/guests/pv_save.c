@@ -229,6 +229,41 @@ static void machine_to_physical(void)
     is(map_page(SCRATCH_VA, 0), 0, "unmap");
 }
 
+// ---- what kind of frame it is
+// ------------------------------------------------------------------------------------
+
+static unsigned long frame_kind(unsigned long mfn)
+{
+    static xen_pfn_t frame;
+
+    frame = mfn;
+    memset(&op, 0, sizeof(op));
+    op.u.getpageframeinfo3.num = 1;
+    set_xen_guest_handle_raw(op.u.getpageframeinfo3.array, &frame);
+    is(domctl(XEN_DOMCTL_getpageframeinfo3, 0), 0, "ask of what kind a frame is");
+    return frame;
+}
+
+static void frame_kinds(void)
+{
+    uint64_t *page = page_alloc();
+    unsigned long mfn = va_to_mfn(page);
+
+    is(frame_kind(mfn), XEN_DOMCTL_PFINFO_NOTAB, "a page of data");
+    page_set_ro(page);
+    is(mmuext(MMUEXT_PIN_L1_TABLE, mfn), 0, "make it a page table");
+    is(frame_kind(mfn), XEN_DOMCTL_PFINFO_L1TAB | XEN_DOMCTL_PFINFO_LPINTAB, "a page table, held");
+    is(mmuext(MMUEXT_UNPIN_TABLE, mfn), 0, "let it go");
+    is(frame_kind(mfn), XEN_DOMCTL_PFINFO_NOTAB, "no page table any more");
+    is(page_set_rw(page), 0, "writable again");
+    is(frame_kind(mfn), XEN_DOMCTL_PFINFO_NOTAB, "a page of data again");
+    is(frame_kind(0x7ffffffff), XEN_DOMCTL_PFINFO_XTAB, "no frame at all");
+    page_free(page);
+    memset(&op, 0, sizeof(op));
+    op.u.getpageframeinfo3.num = 1025;
+    is(domctl(XEN_DOMCTL_getpageframeinfo3, 0), -XEN_E2BIG, "too many at once");
+}
+
 // ---- refusals
 // ------------------------------------------------------------------------------------
 
@@ -292,6 +327,7 @@ void guest_main(void)
     extended_state();
     registers();
     machine_to_physical();
+    frame_kinds();
     refusals();
     symbols();
     is(domctl(XEN_DOMCTL_destroydomain, domain), 0, "destroy the domain");
