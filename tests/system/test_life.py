@@ -4,6 +4,7 @@ import json
 import os
 import re
 import struct
+import subprocess
 import tempfile
 
 import pytest
@@ -33,6 +34,11 @@ class Core:
             text = data[strings + name:data.index(b"\0", strings + name)].decode()
             assert at + length <= len(data)
             self.sections[text] = data[at:at + length]
+        offset, = struct.unpack_from("<Q", data, 32)
+        size, count = struct.unpack_from("<HH", data, 54)
+        self.segments = [(address, data[at:at + length]) for kind, _, at, address, _, length, _, _ in
+                         (struct.unpack_from("<IIQQQQQQ", data, offset + i * size)
+                          for i in range(count)) if kind == 1]
         p2m = struct.iter_unpack("<QQ", self.sections[".xen_p2m"])
         self.index = {pfn: i for i, (pfn, _) in enumerate(p2m)}
 
@@ -56,6 +62,18 @@ class Core:
         return self.sections[".xen_pages"][at:at + length]
 
 
+    def seen(self, address, length):
+        """Memory where the guest's kernel saw it, by the program headers."""
+        (start, data), = [x for x in self.segments if x[0] <= address < x[0] + len(x[1])]
+        return data[address - start:address - start + length]
+
+
+def ask_gdb(path, *commands):
+    words = [w for c in commands for w in ("-ex", c)]
+    return subprocess.run(["gdb", "-nx", "-batch", "-c", path, *words], capture_output=True,
+                          text=True, check=True).stdout
+
+
 def check_core(path, symbols):
     core = Core(path)
     magic, vcpus, pages, page_size = core.header()
@@ -65,17 +83,20 @@ def check_core(path, symbols):
     banner = core.read(symbols["linux_banner"] - KERNEL_MAP, 64)
     assert banner.startswith(b"Linux version 6.1.0-")
     assert symbols["_text"] <= core.instruction_pointer() < symbols["_etext"]
+    assert core.seen(symbols["linux_banner"], 64) == banner
+    said = ask_gdb(path, f"x/s {symbols['linux_banner']}", "print/x $rip")
+    assert '"Linux version 6.1.0-' in said and f"= {core.instruction_pointer():#x}" in said, said
     return core
 
 
 def test_dump(host, guests):
-    """A dump of a running guest, and one of a guest that crashes, hold the kernel where it says
-    that it is."""
+    """A dump of a running guest, and one of a guest that crashes and is made again, hold the kernel
+    where it says that it is."""
     host.sh("mkdir -p /mnt/share /mnt/small; mount -t tmpfs -o size=8m small /mnt/small; "
             "mount -t 9p -o trans=virtio,version=9p2000.L share /mnt/share")
     guests.linux("crash", "grep -E ' (linux_banner|_text|_etext)$' /proc/kallsyms; "
                  "echo 1 >/proc/sys/kernel/sysrq; echo guest: ready", memory=MEMORY,
-                 on_crash="coredump-destroy")
+                 on_crash="coredump-restart")
     guests.wait_console("crash", "guest: ready")
     symbols = {name: int(value, 16) for value, name in
                re.findall(r"([0-9a-f]{16}) \w (\w+)", guests.console("crash"))}
@@ -88,8 +109,10 @@ def test_dump(host, guests):
     assert host.sh("ls -A /mnt/small") == ""
     assert guests.state("crash") in ("idle", "running", "ready")     # it goes on
 
-    host.sh("serai sysrq crash c; serai wait -t 60 crash crashed", 90)
-    guests.wait_gone("crash")
+    first = guests.rows()["crash"]["id"]
+    host.sh("serai sysrq crash c; serai wait -t 60 crash rebooted", 90)
+    assert guests.rows()["crash"]["id"] != first
+    guests.destroy("crash")
     file = host.sh(f"ls {DUMPS}/crash-*.core")
     kib, size = map(int, host.sh(f"du -k {file} | cut -f1; stat -c %s {file}").split())
     assert kib < size // 1024 * 0.8, "empty pages take room"
