@@ -173,7 +173,7 @@ static struct vcpu *choose_next(struct sched_cpu *c, struct vcpu *prev)
     sched_charge(c, now);
     if (!prev->is_idle)
         put_prev(c, prev, now);
-    if (c->queued && now >= c->balance_at)
+    if (c->queued > 1 && now >= c->balance_at) // one alone is about to run here
         sched_push(c, now);
     next = pick_next(c, now);
     if (next != prev) {
@@ -289,6 +289,7 @@ void sched_cpu_init(unsigned int cpu)
 
     spin_lock_init(&c->lock);
     c->cpu = cpu;
+    sched_join_siblings(cpu);
     c->idle = c->curr = c->prev = idle_domain->vcpu[cpu];
     c->idle->is_running = true;
     c->charged = now_ns();

@@ -7,13 +7,42 @@
 
 unsigned long sched_idle_map[BITMAP_WORDS(MAX_CPUS)];
 
+static bool has_siblings; // some core has several threads
+
+void sched_join_siblings(unsigned int cpu)
+{
+    struct cpu_topology mine = arch_cpu_topology(cpu);
+
+    per_cpu(sched_cpu, cpu).sibling = cpu;
+    for (unsigned int other = 0; other < cpu; other++) {
+        struct cpu_topology t = arch_cpu_topology(other);
+        if (t.core != mine.core || t.socket != mine.socket)
+            continue;
+        per_cpu(sched_cpu, cpu).sibling = per_cpu(sched_cpu, other).sibling;
+        WRITE_ONCE(per_cpu(sched_cpu, other).sibling, cpu);
+        WRITE_ONCE(has_siblings, true);
+        return;
+    }
+}
+
+static bool siblings_idle(unsigned int cpu)
+{
+    unsigned int other = cpu;
+
+    while ((other = READ_ONCE(per_cpu(sched_cpu, other).sibling)) != cpu)
+        if (!bit_test(sched_idle_map, other))
+            return false;
+    return true;
+}
+
 static bool claim(unsigned int cpu)
 {
     return bit_test(sched_idle_map, cpu) && bit_test_and_clear_atomic(sched_idle_map, cpu);
 }
 
-// An idle CPU of the mask(s), near `start`; MAX_CPUS: none.
-static unsigned int claim_idle(const unsigned long *a, const unsigned long *b, unsigned int start)
+// An idle CPU of both masks, near `start`, if so wanted of an idle core; MAX_CPUS: none.
+static unsigned int claim_idle(const unsigned long *a, const unsigned long *b, unsigned int start,
+                               bool whole_core)
 {
     for (unsigned int i = 0; i <= BITMAP_WORDS(MAX_CPUS); i++) {
         unsigned int w = (start / BITS_PER_LONG + i) % BITMAP_WORDS(MAX_CPUS);
@@ -23,7 +52,7 @@ static unsigned int claim_idle(const unsigned long *a, const unsigned long *b, u
             bits &= ~0ul << (start % BITS_PER_LONG);
         for (; bits; bits &= bits - 1) {
             unsigned int cpu = w * BITS_PER_LONG + __builtin_ctzl(bits);
-            if (claim(cpu))
+            if ((!whole_core || siblings_idle(cpu)) && claim(cpu))
                 return cpu;
         }
     }
@@ -60,13 +89,20 @@ unsigned int sched_first_cpu(const struct sched_vcpu *s)
 unsigned int sched_choose_cpu(const struct vcpu *v)
 {
     const struct sched_vcpu *s = v->sched;
-    unsigned int last = v->cpu, cpu;
+    unsigned int last = v->cpu, cpu = MAX_CPUS;
+    bool liked = bit_test(s->hard, last) && bit_test(s->soft, last);
 
-    if (bit_test(s->hard, last) && bit_test(s->soft, last) && claim(last))
+    if (READ_ONCE(has_siblings)) {
+        if (liked && siblings_idle(last) && claim(last))
+            return last;
+        cpu = claim_idle(s->hard, s->soft, last, true);
+    }
+    if (cpu == MAX_CPUS && liked && claim(last))
         return last;
-    cpu = claim_idle(s->hard, s->soft, last);
     if (cpu == MAX_CPUS)
-        cpu = claim_idle(s->hard, s->hard, last);
+        cpu = claim_idle(s->hard, s->soft, last, false);
+    if (cpu == MAX_CPUS)
+        cpu = claim_idle(s->hard, s->hard, last, false);
     if (cpu != MAX_CPUS)
         return cpu;
     return bit_test(s->hard, last) ? last : sched_first_cpu(s);

@@ -33,6 +33,7 @@
 struct sched_cpu {
     spinlock_t lock; // irqsave
     uint32_t cpu;
+    uint32_t sibling;   // the next thread of this core, in a ring; itself when it is the only one
     uint32_t queued;    // elements of the queue
     uint32_t load;      // their weights
     struct heap queue;  // struct sched_vcpu by virtual time
@@ -83,6 +84,8 @@ struct sched_domain {
 };
 
 DECLARE_PER_CPU(struct sched_cpu, sched_cpu);
+// sched_balance.c: find the CPU's core among those of lower numbers, which have come before.
+void sched_join_siblings(unsigned int cpu);
 extern unsigned long sched_idle_map[BITMAP_WORDS(MAX_CPUS)];    // idle and not claimed
 extern unsigned long sched_waiting_map[BITMAP_WORDS(MAX_CPUS)]; // someone is queued
 

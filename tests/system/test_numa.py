@@ -19,7 +19,8 @@ NODES = ["-smp", "8,sockets=2,cores=2,threads=2",
 @pytest.fixture(scope="module")
 def host(vmlinux, load):
     files = {"boot/vmlinux": vmlinux, "boot/load.elf": load}
-    with Machine("numa", memory="3G", cpus=8, qemu=NODES, files=files) as machine:
+    with Machine("numa", memory="3G", cpus=8, qemu=NODES, files=files,
+                 options="dom0_mem=512M dom0_max_vcpus=1 dom0_vcpus_pin") as machine:
         machine.boot()
         yield machine
         machine.power_off()
@@ -68,3 +69,14 @@ def test_a_guest_larger_than_a_node(host):
     taken = [b - now for b, now in zip(before, free_pages(host))]
     assert sum(taken) >= 1590 * MIB_PAGES and min(taken) > 100 * MIB_PAGES, taken
     guests.destroy("large")
+
+
+def test_idle_cores_come_before_idle_threads(host):
+    guests = Guests(host)
+    guests.load("busy", "spin", paused=True, cpus="4-7")
+    guests.load("beside", "idle", paused=True, cpus="4-7")
+    listed = host.sh("serai unpause busy; serai unpause beside; serai vcpu-list --json; "
+                     "serai destroy busy", 300)
+    guests.destroy("beside")
+    cores = {v["name"]: v["cpu"] // 2 for v in json.loads(listed)}
+    assert {cores["busy"], cores["beside"]} == {2, 3}
