@@ -88,26 +88,6 @@ def fio(jobs, **options):
            "{ cat /tmp/fio.$$; dmesg | tail -n 5; exit 1; }"
 
 
-def begin_load(m, command, device):
-    """Repeat a command in "disks" until end_load(); returns when it makes the disk work."""
-    m.run("disks", "rm -f /run/stop")
-    job = m.begin("disks", f"until [ -e /run/stop ]; do {command}; done")
-    at_work(m, device)
-    return job
-
-
-def at_work(m, device):
-    """Wait until some more requests have been served."""
-    served = f"awk '{{print $1 + $5}}' /sys/block/{device}/stat"
-    m.run("disks", f"n=$({served}); until [ $({served}) -ge $((n + 20)) ]; do sleep 0.2; done")
-
-
-def end_load(m, job):
-    """Let the round end that is under way; none has failed."""
-    m.run("disks", "touch /run/stop")
-    m.done("disks", job, 400)
-
-
 def both_ways(device, mib, **more):
     """Random in the first half of a device, in order in the second."""
     return [{"filename": device, "rw": "randrw", "rwmixread": 30, "bsrange": "4k-64k",
@@ -228,21 +208,6 @@ def test_installed_package_stays(machine, root):
 
 
 @pytest.mark.long
-def test_verified(guest):
-    """All three ways to a disk at once, larger: an image by blkd, a block device and an image (on a
-    loop device) by the kernel's backend."""
-    m = guest
-    m.attach("disks", f"{STORE}/a,raw,xvdb,rw")
-    m.attach("disks", RAW.format("xvdc"))
-    m.attach("disks", f"{STORE}/b,raw,xvdd,rw,backendtype=phy")
-    jobs = [job for vdev in ("xvdb", "xvdc", "xvdd") for job in both_ways(f"/dev/{vdev}", 48)]
-    m.run("disks", fio(jobs, iodepth=32), 600)
-    m.run("disks", fio(jobs, ioengine="io_uring"), 600)
-    m.run("disks", fio(trimming("/dev/xvdb", 16)), 600)
-    assert m.run("disks", "dmesg | grep -ciE 'i/o error' || true") == "0"
-
-
-@pytest.mark.long
 def test_killed_under_fio(guest):
     """blkd is killed while fio writes and verifies on two of its disks and a file system."""
     m = guest
@@ -277,7 +242,7 @@ def test_hot_plug_under_fio(guest):
     """Disks of both kinds come, are verified and go while another one has load."""
     m = guest
     m.attach("disks", f"{STORE}/a,raw,xvdb,rw")
-    load = begin_load(m, fio(both_ways("/dev/xvdb", 8)), "xvdb")
+    load = m.begin("disks", fio(both_ways("/dev/xvdb", 8, time_based=1, runtime=60)))
     for _ in range(2):
         for spec in f"{STORE}/b,raw,xvdc,rw", RAW.format("xvdc"), \
                 f"{STORE}/c,raw,xvdc,rw,backendtype=phy":
@@ -285,8 +250,7 @@ def test_hot_plug_under_fio(guest):
             m.run("disks", fio(both_ways("/dev/xvdc", 2)))
             m.sh("serai block-detach disks xvdc", 60)
             m.run("disks", "! [ -e /dev/xvdc ]")
-            at_work(m, "xvdb")
-    end_load(m, load)
+    m.done("disks", load, 400)
     assert list(disks(m)) == ["xvda", "xvdb"]
 
 
@@ -298,12 +262,11 @@ def test_taken_away_while_in_use(guest):
     m.attach("disks", f"{STORE}/a,raw,xvdb,rw")
     for spec in f"{STORE}/b,raw,xvdc,rw", RAW.format("xvdc"):
         m.attach("disks", spec)
-        busy = begin_load(m, "dd if=/dev/zero of=/dev/xvdc bs=64k count=256 oflag=direct "
-                          "2>/dev/null || exit 1", "xvdc")
+        busy = m.begin("disks", fio(both_ways("/dev/xvdc", 4, time_based=1, runtime=20)))
+        m.run("disks", "until awk '{exit $5 < 20}' /sys/block/xvdc/stat; do sleep 0.2; done")
         status, text = m.try_sh("serai block-detach disks xvdc", 60)
         assert status and "is using disk" in text and "--force" in text, text
-        at_work(m, "xvdc")
-        end_load(m, busy)
+        m.done("disks", busy)
         # Mounted, but quiet.
         other = m.begin("disks", fio(both_ways("/dev/xvdb", 4)))
         m.run("disks", "mke2fs -qF /dev/xvdc && mount /dev/xvdc /mnt && cp /bin/ls /mnt && sync")
