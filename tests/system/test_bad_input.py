@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from guests import Guests
+from guests import LOG, Guests
 from machine import Machine
 from test_store import client  # noqa: F401, pylint: disable=unused-import
 
@@ -18,7 +18,7 @@ SMALL = ["rm -f /run/xenstored/socket",
          "while pidof stored consoled blkd lifed; do sleep 0.1; done",
          "mv /run/serai /run/kept; mkdir /run/serai; mount -t tmpfs -o size=3m none /run/serai; "
          "cp -a /run/kept/. /run/serai; rm -r /run/kept; "  # with it the kernel's watches
-         "mount -t tmpfs -o size=256k none /var/log/serai/console",
+         "mount -t tmpfs -o size=64k none /var/log/serai/console",
          "(stored >>/var/log/serai/stored.log 2>&1 &)",
          "while ! [ -S /run/xenstored/socket ]; do sleep 0.1; done; "
          "for d in consoled blkd lifed; do ($d >>/var/log/serai/$d.log 2>&1 &) ; done",
@@ -191,6 +191,21 @@ def test_full_state_directory(guests):
     assert m.sh("store_client /tool/full 3").startswith("ok ")
     m.sh(f"serai create {path}")
     assert sorted(guests.names()) == ["late", "stays"]
+
+
+@pytest.mark.long
+def test_full_log_directory(guests):
+    """A guest prints more than there is room for; it goes on, and so does another one."""
+    m = guests.machine
+    guests.linux("chatter", "seq 20000; echo over >/dev/kmsg", memory=128)
+    m.wait_for("grep 'chatter: cannot write its log: No space left' /var/log/serai/consoled.log", 120)
+    guests.load("quiet", "wake")
+    guests.wait_gone("quiet")
+    assert "chatter" in guests.names()
+    guests.destroy("chatter")
+    m.sh(f"rm -f {LOG}/*.log*")
+    guests.load("after", "idle")
+    guests.wait_console("after", "load: up")
 
 
 @pytest.mark.long
