@@ -23,6 +23,7 @@ RUNNERS = {
     ("docs/networking.md", "sh"): "test_docs.py",
     ("docs/networking.md", "sh guest"): "test_net_host.py",
     ("docs/networking.md", "conf"): "test_docs.py",
+    ("docs/moving-from-xl.md", "grub"): "debian_host.py",
 }
 # Not run by a test yet.
 UNTRIED = {("docs/getting-started.md", "sh debian"), ("docs/getting-started.md", "grub")}

@@ -1,58 +1,25 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Debian's own tools, unmodified, on Serai: xl, xenstore-*, xentop, both xenstoreds, libvirt."""
+"""Debian's own tools, unmodified, on Serai: xl, xenstore-*, xentop, oxenstored, libvirt."""
 import base64
 import json
-import os
 import re
 
 import pytest
 
-from debian_host import QUIET, DebianHost
-from machine import BUILD, CommandFailed
+from debian_host import (QUIET, baseline, debian_machine, everything_comes_back,  # noqa: F401
+                         xenstore_tools)
+from machine import CommandFailed
 
 # Debian's hotplug scripts have fixed time limits, which a loaded machine exceeds in emulation.
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("everything_comes_back")]
 
-OPTIONS = "dom0_mem=768M"
 VIRSH = "virsh -q -c xen:///system"
 
 
 @pytest.fixture(scope="module")
 def host(load):
-    with open(os.path.join(BUILD, "toolstack", "serai"), "rb") as f:
-        files = {"boot/load.elf": load, "usr/local/sbin/serai": f.read()}
-    with DebianHost("xl", files=files, options=OPTIONS) as machine:
-        machine.boot()
+    with debian_machine("xl", load) as machine:
         yield machine
-        machine.power_off()
-
-
-def resources(host):
-    """Free frames; (event channels, grant mappings, guests' nodes in xenstore)."""
-    text = host.sh("xl debug-keys m; xl dmesg | tail -n 30 | sed 's/(SERAI)//'")
-    used = re.findall(r"In use: heap \d+ bytes, event channels (\d+), grant mappings (\d+)", text)
-    free = re.findall(r"Frames: \d+ in all, (\d+) free", text)
-    nodes = host.sh("xenstore-ls -f | grep -E '^/(local/domain/[1-9]|vm/|libxl/[1-9])|"
-                    "/backend/[a-z]*/[1-9]' | grep -v ^/vm/00000000 || true")
-    return int(free[-1]), (*map(int, used[-1]), nodes)
-
-
-@pytest.fixture(scope="module")
-def baseline(host):
-    return resources(host)
-
-
-@pytest.fixture(autouse=True)
-def everything_comes_back(host, baseline):
-    """After each test the hypervisor has what it had, but for a few pages kept for its tables."""
-    yield
-    host.clean()
-
-    def unchanged():
-        free, others = resources(host)
-        return others == baseline[1] and abs(free - baseline[0]) <= 16
-    if not unchanged():     # what others map goes a little later
-        host.wait(unchanged, f"before {baseline}, after {resources(host)}", 60)
 
 
 def test_the_host(host):
@@ -278,15 +245,7 @@ def test_what_cannot_be(host):
 
 
 def test_xenstore_tools(host):
-    host.sh("xenstore-write /test/a 1 /test/b two")
-    assert host.sh("xenstore-read /test/a /test/b").split() == ["1", "two"]
-    assert host.sh("xenstore-list /test").split() == ["a", "b"]
-    assert host.sh("xenstore-ls /test").split("\n") == ['a = "1"', 'b = "two"']
-    host.sh("xenstore-chmod /test/a n0 r1; xenstore-exists /test/a")
-    assert "(n0,r1)" in host.sh("xenstore-ls -p /test")
-    seen = host.sh("(sleep 1; xenstore-write /test/a 2) & timeout 20 xenstore-watch -n 2 /test/a")
-    assert seen.split() == ["/test/a", "/test/a"]
-    host.sh("xenstore-rm /test; ! xenstore-exists /test")
+    xenstore_tools(host)
 
 
 def guests_of_serai(host):
@@ -349,15 +308,3 @@ def test_libvirt(host):
     host.wait_for(f"{VIRSH} domstate virt | grep 'shut off'", 120)
     host.sh(f"{VIRSH} start --paused virt; {VIRSH} destroy virt; {VIRSH} undefine virt", 300)
     host.sh("kill $(cat /var/run/libvirtd.pid); losetup -d /dev/loop0")
-
-
-def test_the_xenstored_in_c(load):
-    with DebianHost("xl-c", files={"boot/load.elf": load}, options=OPTIONS,
-                    xenstored="c") as machine:
-        machine.boot()
-        machine.sh("pidof xenstored; ! pidof oxenstored")
-        machine.small("one", "spin")
-        machine.wait_console("one", "load: up")
-        assert machine.names() == ["one"]
-        machine.sh("xl destroy one")
-        machine.power_off()
