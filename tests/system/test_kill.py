@@ -12,20 +12,18 @@ from workers import LOG, Workers, files
 
 DAEMONS = "stored consoled blkd lifed"
 
-# kill-each ROUNDS SECONDS: every daemon, then all, waiting that long after each.
+# kill-each SECONDS: every daemon, then all, waiting that long after each.
 KILL = """#!/bin/sh
 back() {
     for name in stored consoled blkd lifed; do
         until new=$(pidof $name) && ! echo " $old " | grep -q " $new "; do sleep 0.1; done
     done
 }
-for round in $(seq $1); do
-    for victim in stored consoled blkd lifed "stored consoled blkd lifed"; do
-        old=$(pidof $victim)
-        kill -9 $old
-        sleep $2
-        back
-    done
+for victim in stored consoled blkd lifed "stored consoled blkd lifed"; do
+    old=$(pidof $victim)
+    kill -9 $old
+    sleep $1
+    back
 done
 """
 
@@ -115,7 +113,8 @@ def killed_under_load(workers, count, rounds, seconds, timeout):
     workers.many(1, count, 2, "pause=40 store=100 every=200", timeout)
     workers.wait_working(count, 120)
     machine.sh("rm -f /tmp/stop; operate /tmp/stop >/tmp/operated 2>&1 &")
-    machine.sh(f"kill-each {rounds} {seconds}", timeout)
+    for _ in range(rounds):
+        machine.sh(f"kill-each {seconds}", 120)
     machine.sh("touch /tmp/stop; until grep -q ^rounds: /tmp/operated; do sleep 0.2; done", 120)
     everything_works(workers, count)
     done = {n: totals(workers, f"w{n}") for n in range(1, count + 1)}
