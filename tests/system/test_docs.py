@@ -5,7 +5,6 @@ configurations around them; chapters may build on what those before them have wr
 block that nobody runs is a failure."""
 import os
 import re
-import subprocess
 
 import pytest
 
