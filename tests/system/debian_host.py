@@ -78,6 +78,11 @@ class DebianHost(Machine):
             self.process.send(key)
             self.process.expect([pexpect.TIMEOUT, pexpect.EOF], timeout=1)
 
+    def script(self, text):
+        """Run a block of commands, of which each must succeed."""
+        self.put("/tmp/block", text)
+        return self.sh("sh -eu /tmp/block 2>&1", 480)
+
     # -- guests -------------------------------------------------------------------------
 
     def config(self, name, **keys):

@@ -22,6 +22,7 @@ RUNNERS = {
     ("docs/networking.md", "sh"): "test_docs.py",
     ("docs/networking.md", "sh guest"): "test_net_host.py",
     ("docs/networking.md", "conf"): "test_docs.py",
+    ("docs/moving-from-xl.md", "sh xl"): "test_libvirt.py",
     ("docs/moving-from-xl.md", "grub"): "debian_host.py",
 }
 # Not run by a test yet.

@@ -128,12 +128,21 @@ def test_life_of_a_linux(host):
     host.wait(lambda: host.names() == [], "it did not go")
 
 
-def test_a_guest_is_kept_at_its_end(host):
+def test_what_a_guest_does_at_its_end(host):
+    """on_* of a guest's configuration, carried out by Debian's `xl create` that stays behind."""
     host.small("one", "poweroff", on_poweroff="preserve")
     host.wait(lambda: host.state("one")[3] == "s", "it did not stop")
     host.small("two", "crash", on_crash="preserve")
     host.wait(lambda: host.state("two")[3:5] == "sc", "it did not crash")
-    host.sh("xl destroy one; xl destroy two")
+    host.sh("mkdir -p /var/lib/xen/dump")       # Debian's packages leave that to the administrator
+    host.linux("three", "echo c >/proc/sysrq-trigger", on_crash="coredump-destroy", memory=96)
+    host.sh("while pgrep -f 'create.*three' >/dev/null; do sleep 1; done;"
+            "grep 'dumping core' /var/log/xen/xl-three.log", 400)
+    assert host.names() == ["one", "two"]
+    assert host.sh("head -c 4 /var/lib/xen/dump/*three* | tail -c 3") == "ELF"
+    host.small("four", "watchdog", on_watchdog="destroy")
+    host.wait(lambda: host.names() == ["one", "two"], "the fourth stayed")
+    host.sh("xl destroy one; xl destroy two; rm /var/lib/xen/dump/*")
 
 
 def test_save_and_restore(host):
@@ -234,7 +243,7 @@ def test_the_kernel_as_debian_packs_it(host):
 
 def test_what_cannot_be(host):
     for keys in ({"kernel": "/boot/none"}, {"memory": 90000}, {"kernel": "/etc/passwd"},
-                 {"vcpus": 2, "cpus": "7"}, {"pool": "none"}):
+                 {"vcpus": 2, "cpus": "7"}, {"pool": "none"}, {"pci": ["00:1f.2"]}):
         with pytest.raises(CommandFailed):
             host.small("bad", **keys)
         assert host.names() == []
