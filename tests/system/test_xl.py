@@ -281,6 +281,15 @@ def test_both_toolstacks(host):
     assert host.names() == [] and guests_of_serai(host) == {}
 
 
+def test_serai_stops_a_linux_of_xl(host):
+    host.linux("one", "echo up")
+    host.wait_console("one", "up")
+    host.sh("serai mem-set one 140")
+    host.wait(lambda: host.table("xl list one")[0][2] == "140", "the balloon did not grow")
+    host.sh("serai shutdown -w one", 240)
+    host.wait(lambda: host.names() == [], "it did not go")
+
+
 XML = """<domain type='xen'><name>{name}</name><memory unit='MiB'>160</memory>
 <vcpu current='1'>2</vcpu><os><type arch='x86_64' machine='xenpv'>linux</type>
 <kernel>/boot/vmlinux</kernel><initrd>/boot/guest.img</initrd>
