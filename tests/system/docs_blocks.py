@@ -5,14 +5,14 @@ In the chapters and in README.md each block stands between fences, and the words
 what it is:
 
     sh          commands for a control domain: test_docs.py
-    sh debian   commands for a Debian with the package installed: test_package.py
+    sh debian   commands for a Debian with the package installed: no test yet (test_docs.py says so)
     sh xl       commands for a Debian with Xen's own tools: test_xl.py
     sh guest    commands for a guest behind route or nat: test_net_host.py
     sh link     commands for who links the library: test_install.py
     sh tree     commands for the folder of the sources: the tests that TREE names
     cfg [FILE]  a guest's configuration or lines of one, tried by who runs the commands around it
     conf        lines for network.conf: test_docs.py
-    grub        lines for GRUB's menu: test_package.py
+    grub        lines for GRUB's menu: debian_host.py has those of moving-from-xl.md
     text, c, python, interfaces     nothing to run
 
 Whoever adds a block marks it, or test_docs.py fails."""
