@@ -21,15 +21,15 @@
 #define PFINFO_MAX      1024 // public header: more than this in one call is refused
 #define PCI_DEVICES_MAX 256u // in one call
 
-// CPUs that share CPU 0's socket, or its core as well.
+// CPU 0, and those that share its socket, or its core as well.
 static uint32_t cpus_beside_first(bool core)
 {
     struct cpu_topology first = arch_cpu_topology(0);
-    uint32_t n = 0, cpu;
+    uint32_t n = 1, cpu;
 
     for_each_online_cpu (cpu) {
         struct cpu_topology t = arch_cpu_topology(cpu);
-        n += t.socket == first.socket && (!core || t.core == first.core);
+        n += cpu && t.socket == first.socket && (!core || t.core == first.core);
     }
     return n;
 }
