@@ -26,7 +26,7 @@
 #define SLICE_MIN      (1500 * NS_PER_US)
 #define SLICE_MAX      (10 * NS_PER_MS)  // unless the pool says otherwise
 #define WAKE_BONUS     (3 * NS_PER_MS)   // virtual
-#define WAKE_MARGIN    (500 * NS_PER_US) // virtual; less of a lead does not preempt
+#define WAKE_MARGIN    (500 * NS_PER_US) // virtual; less of a lead does not preempt, but for rested
 #define BALANCE_PERIOD (20 * NS_PER_MS)
 #define ROTATE_PERIOD  (100 * NS_PER_MS)
 

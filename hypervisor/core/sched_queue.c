@@ -142,7 +142,9 @@ void sched_check_preempt(struct sched_cpu *c, struct sched_vcpu *s, stime_t now)
         return;
     }
     sched_charge(c, now);
-    if (heap_key_before(s->vtime + WAKE_MARGIN, c->curr->sched->vtime))
+    // One that has slept goes before another that woke and has run since.
+    uint64_t margin = s->rested ? 0 : WAKE_MARGIN;
+    if (heap_key_before(s->vtime + margin, c->curr->sched->vtime))
         cut_turn(c, s, now);
     else if (!timer_active(&c->slice))
         sched_arm_slice(c, now);
