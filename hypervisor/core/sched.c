@@ -176,6 +176,7 @@ static struct vcpu *choose_next(struct sched_cpu *c, struct vcpu *prev)
     if (c->queued > 1 && now >= c->balance_at) // one alone is about to run here
         sched_push(c, now);
     next = pick_next(c, now);
+    next->sched->rested = false;
     if (next != prev) {
         if (prev->is_idle || vcpu_runnable(prev))
             sched_runstate(prev, RUNSTATE_runnable, now);

@@ -5,9 +5,10 @@
 // 256/weight. The one that is furthest behind runs next, so that over time everyone gets a share in
 // proportion to its weight. A vCPU that wakes after a long sleep starts a little behind the others
 // (WAKE_BONUS) and preempts them, but cannot use up what it did not use earlier. It does so
-// at once if it slept for as long as a turn lasts at least (ratelimit), else only when the other's
-// turn has lasted that long: two vCPUs that work for each other would otherwise take turns for
-// every single event, and never have several of them at a time.
+// when the other has had the shortest turn (ratelimit), or, if it slept for that long itself, as
+// soon as the other has got to do anything (TURN_MIN; it may have slept as well): two vCPUs that
+// work for each other would otherwise take turns for every single event, and never have several of
+// them at a time.
 //
 //  - v->cpu names the queue whose lock covers v's scheduling state. It changes only under that lock
 //    and only while v->is_running is false.
@@ -27,6 +28,8 @@
 #define SLICE_MAX      (10 * NS_PER_MS)  // unless the pool says otherwise
 #define WAKE_BONUS     (3 * NS_PER_MS)   // virtual
 #define WAKE_MARGIN    (500 * NS_PER_US) // virtual; less of a lead does not preempt, but for rested
+#define TURN_MIN       (100 * NS_PER_US) // before one that has slept preempts
+#define TURN_SHORT     (500 * NS_PER_US) // when one that has slept waits at the head of the queue
 #define BALANCE_PERIOD (20 * NS_PER_MS)
 #define ROTATE_PERIOD  (100 * NS_PER_MS)
 
@@ -58,7 +61,7 @@ struct sched_vcpu {
     bool queued;
     bool parked; // out of budget, on the domain's list
     bool yielding;
-    bool rested;    // slept long enough to preempt at once
+    bool rested;    // slept long enough to preempt at once; until it runs
     bool migrating; // wants another CPU as soon as it is off this one
     int64_t budget; // ns left of what it took from the domain (caps)
     struct list parked_link;

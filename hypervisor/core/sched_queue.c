@@ -112,6 +112,8 @@ void sched_arm_slice(struct sched_cpu *c, stime_t now)
         // Everyone on the queue runs about once in this time.
         target = (ns + ns / 5) * s->weight / (c->load + s->weight);
         ns = MIN(ns, MAX(target, SLICE_MIN));
+        if (node_to_sched(c->queue.root)->rested)
+            ns = MIN(ns, TURN_SHORT);
     } else if (!capped) {
         timer_stop(&c->slice);
         return;
@@ -125,9 +127,12 @@ void sched_arm_slice(struct sched_cpu *c, stime_t now)
 // curr's turn ends as soon as it may end for the sake of s.
 static void cut_turn(struct sched_cpu *c, const struct sched_vcpu *s, stime_t now)
 {
-    stime_t end = c->since + READ_ONCE(c->curr->domain->sched->ratelimit);
+    stime_t least = READ_ONCE(c->curr->domain->sched->ratelimit);
 
-    if (s->rested || now >= end) {
+    if (s->rested)
+        least = MIN(least, TURN_MIN);
+    stime_t end = c->since + least;
+    if (now >= end) {
         softirq_raise(c->cpu, SOFTIRQ_SCHEDULE);
     } else if (!timer_active(&c->slice) || end < c->slice_end) {
         c->slice_end = end;
