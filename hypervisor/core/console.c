@@ -21,7 +21,6 @@ enum {
     RATE_SLOTS = 64,
     RATE_BURST = 10,
     GUEST_LINE = 128,
-    PIECE = 16,
     DEFAULT_LEVEL = 2,
 };
 #define RATE_INTERVAL (5 * NS_PER_S)
@@ -241,17 +240,11 @@ static void log_guest_line(unsigned int domain, const char *line, size_t len)
     printk(LOG_GUEST LOG_INFO "(d%u) %.*s\n", domain, (int)len, text);
 }
 
-// In pieces: a serial line takes 90 us for a character, and interrupts are off meanwhile.
 static void control_domain_write(const char *buf, size_t len)
 {
-    while (len) {
-        size_t n = MIN(len, (size_t)PIECE);
-        struct console_lock_state s = console_lock();
-        devices_write(buf, n);
-        console_unlock(s);
-        buf += n;
-        len -= n;
-    }
+    struct console_lock_state s = console_lock();
+    devices_write(buf, len);
+    console_unlock(s);
 }
 
 void console_guest_write(unsigned int domain, const char *buf, size_t len)

@@ -21,7 +21,9 @@ bool printk_ratelimit(void);
 
 void console_init_early(void); // from the command line: serial first
 void console_init_late(void);  // receive interrupts, ring at its final size; after the IO-APICs
-// Text from CONSOLEIO_write of the control domain or (debug) a guest, already copied in.
+// Text from CONSOLEIO_write of the control domain or (debug) a guest, already copied in. The
+// control domain's is to come in short pieces: a serial line takes 90 us for a character, and
+// interrupts are off meanwhile.
 void console_guest_write(unsigned int domain, const char *buf, size_t len);
 // Up to len received characters for CONSOLEIO_read. Returns the number.
 size_t console_guest_read(char *buf, size_t len);

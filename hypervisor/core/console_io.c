@@ -7,7 +7,7 @@
 #include "x86/arch/guest_access.h"
 
 #define CHUNK 128
-#define PIECE 8 // of what is written at once, at a serial line's pace: 90 us for a character
+#define PIECE 8 // of the control domain's: others may want the CPU after each
 
 static long console_op_write(const char *buf, unsigned long count)
 {

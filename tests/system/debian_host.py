@@ -164,6 +164,7 @@ def resources(host):
     text = host.sh("xl debug-keys m; xl dmesg | tail -n 30 | sed 's/(SERAI)//'")
     used = re.findall(r"In use: heap \d+ bytes, event channels (\d+), grant mappings (\d+)", text)
     free = re.findall(r"Frames: \d+ in all, (\d+) free", text)
+    # None left is what is hoped for: grep is not to fail then.
     nodes = host.sh("xenstore-ls -f | grep -E '^/(local/domain/[1-9]|vm/|libxl/[1-9])|"
                     "/backend/[a-z]*/[1-9]' | grep -v ^/vm/00000000 || true")
     return int(free[-1]), (*map(int, used[-1]), nodes)
